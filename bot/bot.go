@@ -1,0 +1,173 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"countersign/internal/reference"
+	"countersign/internal/slackapi"
+	"countersign/workflows"
+)
+
+const (
+	// commitBudget is how long a click's decision may take: Slack waits 3 s for the acknowledgement.
+	// https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
+	commitBudget = 2500 * time.Millisecond
+	// afterBudget bounds what is done for a person after their click was answered.
+	afterBudget = 15 * time.Second
+)
+
+// Slack is what the bot says and asks in Slack; a *slackapi.Client is one.
+type Slack interface {
+	Speaker
+	Directory
+	// Update replaces a message of ours.
+	Update(ctx context.Context, at workflows.Card, text string, blocks []slack.Block) error
+	// OpenModal opens a modal for the click that gave the trigger.
+	OpenModal(ctx context.Context, trigger string, v slack.ModalViewRequest) error
+}
+
+// Speaker speaks to one person in private.
+type Speaker interface {
+	AnswerURL(ctx context.Context, responseURL, text string) error
+	Whisper(ctx context.Context, channel, user, text string) error
+}
+
+// Directory knows people. Its answers may be a minute old.
+type Directory interface {
+	Person(ctx context.Context, id string) (slackapi.Person, error)
+	Members(ctx context.Context, group string) ([]string, error)
+}
+
+// Options say how a [Bot] works. All but Requesters are needed.
+type Options struct {
+	Slack    Slack
+	Temporal Temporal
+	// Namespace is the Temporal namespace of the activities.
+	Namespace string
+	TaskQueue string
+	Keys      *reference.Keys
+	// Team is the ID of the workspace whose people may decide.
+	Team       string
+	Requesters Requesters
+	// APIURL is where Slack's methods are; a response URL must be of the same site.
+	APIURL string
+	Log    *slog.Logger
+}
+
+// Requesters are the people who may use the slash commands.
+type Requesters struct {
+	Users, Groups []string
+	Members       bool // every full member of the workspace
+}
+
+// Bot answers Slack. It is safe for concurrent use, and keeps nothing between two calls.
+type Bot struct {
+	Options
+}
+
+// New returns a Bot.
+func New(o Options) *Bot { return &Bot{o} }
+
+// kind is what Slack delivers.
+type kind string
+
+// The kinds, by the names that Socket Mode gives them.
+const (
+	interactive  kind = "interactive"
+	slashCommand kind = "slash_commands"
+	event        kind = "events_api"
+)
+
+// reply is what goes back to Slack for a delivery.
+type reply struct {
+	// ack says that the delivery was dealt with. Where it is false Slack shows the person a warning.
+	ack bool
+	// body goes with the acknowledgement, as JSON; nil: none.
+	body any
+	// then is done after the reply has gone out; nil: nothing.
+	then func(context.Context)
+}
+
+// done is the reply to what needs no answer.
+func done() reply { return reply{ack: true} }
+
+// and adds something to do after the reply has gone out.
+func (r reply) and(next func(context.Context)) reply {
+	first := r.then
+	r.then = func(ctx context.Context) {
+		if first != nil {
+			first(ctx)
+		}
+		next(ctx)
+	}
+	return r
+}
+
+// handle deals with one delivery, whichever way it came.
+func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
+	ctx, stop := context.WithTimeout(ctx, commitBudget)
+	defer stop()
+	switch k {
+	case interactive:
+		i, err := decode(payload, func(i interaction) bool { return i.Type != "" && i.User.ID != "" })
+		if err != nil {
+			b.Log.Warn("drop an interaction", "err", err)
+			return reply{}
+		}
+		return b.interact(ctx, i)
+	case slashCommand:
+		c, err := decode(payload, func(c command) bool { return c.Command != "" && c.UserID != "" && c.TriggerID != "" })
+		if err != nil {
+			b.Log.Warn("drop a command", "err", err)
+			return reply{}
+		}
+		return b.command(ctx, c)
+	default: // Events are asked for by later features; acknowledged, they are not sent again.
+		return done()
+	}
+}
+
+// whisper says a sentence to the person whose click or submission i is, and reports whether it got through.
+func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sentence string) bool {
+	var err error = errors.New("no response URL")
+	if i.ResponseURL != "" {
+		if err = b.checkResponseURL(i.ResponseURL); err == nil {
+			err = b.Slack.AnswerURL(ctx, i.ResponseURL, sentence)
+		}
+	}
+	if err != nil && at.Channel != "" {
+		if e := b.Slack.Whisper(ctx, at.Channel, i.User.ID, sentence); e != nil {
+			err = errors.Join(err, e)
+		} else {
+			err = nil
+		}
+	}
+	if err != nil {
+		b.Log.Warn("answer in private", "user", i.User.ID, "channel", at.Channel, "err", err)
+	}
+	return err == nil
+}
+
+// checkResponseURL refuses to send what a person is told anywhere but to Slack.
+func (b *Bot) checkResponseURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return errors.New("the response URL is no URL")
+	}
+	api, err := url.Parse(b.APIURL)
+	if err != nil {
+		return errors.New("the API URL is no URL")
+	}
+	site := api.Hostname()
+	if u.Scheme == api.Scheme && (u.Host == api.Host || strings.HasSuffix(u.Hostname(), "."+site)) {
+		return nil
+	}
+	return errors.New("the response URL is not Slack's")
+}

@@ -1,0 +1,147 @@
+package bot
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+
+	"countersign/internal/card"
+	"countersign/internal/record"
+	"countersign/internal/reference"
+	"countersign/workflows"
+)
+
+// Temporal is what the bot needs of Temporal; a client.Client is one.
+type Temporal interface {
+	record.Temporal
+	CompleteActivityByID(ctx context.Context, namespace, workflowID, runID, activityID string, result any, err error) error
+	ExecuteWorkflow(ctx context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error)
+}
+
+const (
+	// lookAgain is the pause before Temporal is asked once more about an activity that is neither open nor ended.
+	lookAgain = 100 * time.Millisecond
+	// lookFor is how long it is asked: the person has to be told within Slack's 3 s too.
+	lookFor = 1500 * time.Millisecond
+)
+
+// verdict is what became of a decision.
+type verdict struct {
+	// recorded: Temporal has this decision, by this person.
+	recorded bool
+	// unsure: Temporal did not say whether it has it.
+	unsure bool
+	// ended is what was read of the request, where anything was: how it ended, or that this cannot be read yet.
+	ended record.Activity
+}
+
+// decide records a decision in Temporal, by completing or failing the open activity. Temporal takes one decision and
+// refuses all others; whoever is refused learns here how the request ended. It takes as long as ctx lets it.
+func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
+	d.Digest = hex.EncodeToString(ref.Digest[:])
+	asCompletion := d.Outcome == workflows.Approved
+	enough := time.After(lookFor)
+	for {
+		err := b.commit(ctx, ref, d, asCompletion)
+		if err == nil {
+			return verdict{recorded: true}
+		}
+		var gone *serviceerror.NotFound
+		if !errors.As(err, &gone) {
+			b.Log.Warn("record a decision", "workflow_id", ref.WorkflowID, "run_id", ref.RunID,
+				"activity_id", ref.ActivityID, "user", d.By.ID, "err", err)
+			return verdict{unsure: true}
+		}
+		v := b.look(ctx, ref, d)
+		switch {
+		case v.unsure, v.recorded, v.ended.State == record.Ended, v.ended.State == record.Unknown:
+			return v
+		case v.ended.State == record.Scheduled:
+			// An activity that no worker has can be completed, but not failed: a rejection is given as a completion,
+			// which the workflow reads as what it says.
+			asCompletion = true
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-enough:
+			return v
+		case <-ctx.Done():
+			return v
+		}
+	}
+}
+
+// commit is the decision: one call.
+func (b *Bot) commit(ctx context.Context, ref reference.Reference, d workflows.Decision, asCompletion bool) error {
+	var (
+		result  any = d
+		failure error
+	)
+	if !asCompletion {
+		result, failure = nil, workflows.RejectedError(d)
+	}
+	return b.Temporal.CompleteActivityByID(ctx, b.Namespace, ref.WorkflowID, ref.RunID, ref.ActivityID, result, failure)
+}
+
+// look reads what has become of a request after d was refused, or not answered.
+func (b *Bot) look(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
+	a, err := record.Look(ctx, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	if err != nil {
+		b.Log.Warn("look a request up", "workflow_id", ref.WorkflowID, "run_id", ref.RunID, "activity_id", ref.ActivityID, "err", err)
+		return verdict{unsure: true}
+	}
+	won, ok := a.Result.Decision()
+	return verdict{
+		// The same person with the same decision: their second click, or the first whose answer was lost.
+		recorded: ok && won.By.ID == d.By.ID && won.Outcome == d.Outcome,
+		ended:    a,
+	}
+}
+
+// tooLate says to a person how the request ended that they wanted to decide.
+func tooLate(a record.Activity, m card.Markup) string {
+	switch a.State {
+	case record.Ended:
+		return "Too late: this request has ended. " + card.Sentence(a.Result, m)
+	case record.Unknown:
+		return "Temporal no longer has this request, so it cannot be decided any more."
+	case record.Deciding:
+		return "Somebody has just decided this request; the card will show it."
+	default:
+		return "This request could not be decided just now. Please click again in a moment."
+	}
+}
+
+// heal closes the card of a request whose workflow is closed: nothing else will.
+func (b *Bot) heal(ctx context.Context, at workflows.Card, a record.Activity) {
+	if at == (workflows.Card{}) || (a.State != record.Unknown && !a.WorkflowClosed) {
+		return
+	}
+	res := a.Result
+	if a.State == record.Unknown {
+		res = workflows.Result{Outcome: workflows.Failed, Note: "Temporal no longer has this request."}
+	}
+	msg := card.Closed(a.Request, res)
+	if err := b.Slack.Update(ctx, at, msg.Text, msg.Blocks); err != nil {
+		b.Log.Warn("close the card of a closed workflow", "channel", at.Channel, "err", err)
+	}
+}
+
+// said is what a person is told after a decision of theirs that Temporal did not answer.
+func said(v verdict, o workflows.Outcome) string {
+	switch {
+	case v.recorded:
+		return fmt.Sprintf("Slack may show a warning, but your decision was recorded: %s.", o)
+	case v.unsure:
+		return "I could not confirm your decision. If the buttons are still there in a minute, please click again."
+	case v.ended.State == record.Open || v.ended.State == record.Scheduled:
+		return "Your decision could not be recorded: the request is still open. Please click again."
+	default:
+		return tooLate(v.ended, card.Mrkdwn)
+	}
+}

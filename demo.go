@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"countersign/bot"
+	"countersign/internal/config"
+	"countersign/internal/devserver"
+	"countersign/internal/reference"
+	"countersign/internal/slacksim"
+)
+
+// demoCommand is "countersign demo": everything on this machine, with a stand-in for Slack.
+func demoCommand(environ []string, stdout, stderr io.Writer) *cobra.Command {
+	var address, temporal string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Try it without a Slack workspace: a stand-in for Slack, Temporal, the bot and the worker",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(config.Demo, environ, ".env")
+			if err != nil {
+				return setupError{err}
+			}
+			if temporal != "" {
+				cfg.Temporal.HostPort = temporal
+			}
+			return demo(cmd.Context(), cfg, address, stdout, stderr)
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", "127.0.0.1:8080", "where the page is served")
+	cmd.Flags().StringVar(&temporal, "temporal", "", "host:port of a running Temporal server to use (default: start one)")
+	return cmd
+}
+
+// demo runs until ctx ends, and ends everything that it started.
+func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr io.Writer) (err error) {
+	page, err := net.Listen("tcp", address)
+	if err != nil {
+		return setupError{fmt.Errorf("serve the page: %w: choose another place with --address", err)}
+	}
+	defer page.Close()
+
+	temporalUI := "(your server's own web UI)"
+	if cfg.Temporal.HostPort == "" {
+		fmt.Fprintln(stderr, "Starting Temporal …")
+		server, err := devserver.Start(ctx, devserver.Options{Namespace: cfg.Temporal.Namespace, UI: true, Log: stderr})
+		if err != nil {
+			return unlessStopped(ctx, err)
+		}
+		defer func() { err = errors.Join(err, server.Stop()) }()
+		cfg.Temporal.HostPort = server.Address
+		temporalUI = "http://" + server.UIAddress
+	}
+
+	sim := slacksim.New(slacksim.Options{
+		BaseURL:   "http://" + page.Addr().String(),
+		Commands:  []slacksim.Command{{Name: bot.CommandGreet, Description: "Ask for approval to greet somebody", UsageHint: "NAME"}},
+		Links:     []slacksim.Link{{Text: "Temporal's web UI", URL: temporalUI}},
+		RateLimit: true,
+	})
+	web := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(page) }()
+	defer func() {
+		sim.Close()
+		_ = web.Close()
+		<-served
+	}()
+
+	cfg.SlackBotToken, cfg.SlackAppToken = slacksim.DefaultBotToken, slacksim.DefaultAppToken
+	cfg.SlackAPIURL = "http://" + page.Addr().String() + "/api/"
+	if cfg.ReferenceKeys, err = reference.ParseKeys(reference.NewKey()); err != nil {
+		return err
+	}
+	if cfg.Approvers.Empty() {
+		cfg.Approvers = config.Approvers{Users: []string{sim.Person("bob").ID()}, Groups: []string{sim.Group("sre").ID}}
+	}
+	return serve(ctx, cfg, config.Run, logger(cfg, stderr), func() {
+		fmt.Fprintf(stdout, `
+  Slack (a stand-in)   http://%s
+  Temporal             %s
+
+  Type /greet World as alice; then be bob or carol, and click. Ctrl-C ends it all.
+`, page.Addr(), temporalUI)
+	})
+}

@@ -1,0 +1,110 @@
+package card
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/slack-go/slack"
+)
+
+// Clean makes untrusted text fit to be shown: one line of at most limit characters, without control characters,
+// characters that have no width, and those that turn the direction of writing. It leaves markup alone: what shows the
+// text must not read any.
+func Clean(s string, limit int) string {
+	return cut(strings.Join(strings.Fields(visible(s)), " "), limit)
+}
+
+// CleanLines is [Clean] for text of several lines.
+func CleanLines(s string, limit int) string {
+	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
+	kept := lines[:0]
+	for _, l := range lines {
+		if l = strings.Join(strings.Fields(visible(l)), " "); l != "" {
+			kept = append(kept, l)
+		}
+	}
+	return cut(strings.Join(kept, "\n"), limit)
+}
+
+// visible drops what cannot be seen, and makes every kind of space a plain one.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r) || unicode.In(r, unicode.Zs, unicode.Zl, unicode.Zp):
+			return ' '
+		case r == unicode.ReplacementChar || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Cs, unicode.Co):
+			return -1
+		case r == '\u115f' || r == '\u1160' || r == '\u3164' || r == '\uffa0' || r == '\u2800': // fillers and a blank
+			return -1
+		default:
+			return r
+		}
+	}, s)
+}
+
+// cut shortens s to limit characters, and shows that it did.
+func cut(s string, limit int) string {
+	r := []rune(s)
+	if len(r) <= limit {
+		return s
+	}
+	return string(r[:limit-1]) + "…"
+}
+
+// mention finds the people in untrusted text: the one piece of Slack's markup that we read.
+var mention = regexp.MustCompile(`<@([UW][A-Z0-9]{1,20})(?:\|[^<>]*)?>`)
+
+// spans shows text as Slack's rich text, whose text elements hold no markup: nothing in text can become a link, a
+// broadcast or a format. People are shown as people. https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
+func spans(text string, style *slack.RichTextSectionTextStyle) []slack.RichTextSectionElement {
+	var out []slack.RichTextSectionElement
+	plain := func(s string) {
+		if s != "" {
+			out = append(out, slack.NewRichTextSectionTextElement(s, style))
+		}
+	}
+	last := 0
+	for _, m := range mention.FindAllStringSubmatchIndex(text, -1) {
+		plain(text[last:m[0]])
+		out = append(out, slack.NewRichTextSectionUserElement(text[m[2]:m[3]], style))
+		last = m[1]
+	}
+	plain(text[last:])
+	return out
+}
+
+// Escape makes untrusted text safe within Slack's mrkdwn, where it must stand in it: in the top-level text of a
+// message. https://docs.slack.dev/messaging/formatting-message-text#escaping
+func Escape(text string) string {
+	var b strings.Builder
+	last := 0
+	for _, m := range mention.FindAllStringSubmatchIndex(text, -1) {
+		b.WriteString(escape(text[last:m[0]]))
+		b.WriteString("<@" + text[m[2]:m[3]] + ">")
+		last = m[1]
+	}
+	b.WriteString(escape(text[last:]))
+	return b.String()
+}
+
+func escape(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+}
+
+// markup is what Slack makes of links, channels and groups in the text of a command.
+var markup = regexp.MustCompile(`<(?:(?:https?://|mailto:)[^<>|]*|[#!][^<>|]*)(?:\|([^<>]*))?>`)
+
+// Typed gives the text of a slash command as it was typed: Slack marks links, channels, groups and broadcasts up and
+// writes & < > as entities. People stay marked up, as "<@U…>".
+// https://docs.slack.dev/interactivity/implementing-slash-commands#escaping
+func Typed(text string) string {
+	text = mention.ReplaceAllString(text, "<@$1>")
+	text = markup.ReplaceAllStringFunc(text, func(m string) string {
+		if label := markup.FindStringSubmatch(m)[1]; label != "" {
+			return label
+		}
+		return strings.Trim(m, "<>!#")
+	})
+	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(text)
+}

@@ -1,0 +1,210 @@
+// Package reference seals and opens the opaque string that stands in a button.
+//
+// A reference names one open activity and who may decide it. It is encrypted and authenticated: whoever sees it
+// learns nothing from it, and whoever changes it makes it useless. It looks like
+//
+//	v1.KEYID.BASE64URL(nonce|ciphertext)
+//
+// where KEYID says which of the deployment's keys opens it. The cipher is AES-256-GCM with "v1.KEYID." as additional
+// data. The plaintext is a row of fields, each a tag byte, a length and a value; a reader skips the tags that it does
+// not know, so within v1 fields are only ever added.
+package reference
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// MaxLength is the most characters that a reference may have: the limit of a button's value.
+// https://docs.slack.dev/reference/block-kit/block-elements/button-element
+const MaxLength = 2000
+
+const version = "v1"
+
+// Why a string was not opened. Open returns nothing else.
+var (
+	// ErrMalformed says that the string was never a reference, or was cut short.
+	ErrMalformed = errors.New("malformed reference")
+	// ErrVersion says that the string is a reference of another version of the program.
+	ErrVersion = errors.New("reference of an unknown version")
+	// ErrUnknownKey says that the key that sealed the reference is not among the keys given.
+	ErrUnknownKey = errors.New("reference sealed with an unknown key")
+	// ErrForged says that the reference was changed, or sealed by somebody who does not have the key.
+	ErrForged = errors.New("forged reference")
+)
+
+// Reference is what the string in a button names. An empty list and a nil one are the same.
+type Reference struct {
+	// WorkflowID, RunID and ActivityID name the open activity.
+	WorkflowID, RunID, ActivityID string
+	// Requester is the Slack user ID of the person who asks; empty if nobody in Slack does.
+	Requester string
+	// Users and Groups are the IDs of the people and user groups who may decide.
+	Users, Groups []string
+	// Channel lets anyone decide who can see the card.
+	Channel bool
+	// AllowSelf lets the requester decide.
+	AllowSelf bool
+	// AllowGuests lets guests decide who are not named.
+	AllowGuests bool
+	// Digest is the SHA-256 of the request as it was shown.
+	Digest [32]byte
+}
+
+// TooLongError says that a reference does not fit into a button's value.
+type TooLongError struct {
+	Length    int // characters that the reference would have
+	Approvers int // users and user groups named in it
+	IDs       int // characters of workflow, run and activity ID together
+}
+
+// Error says what to shorten.
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("the reference would have %d characters and may have %d: "+
+		"name fewer approvers than %d (a user group counts as one), or shorten the workflow ID (all IDs together have %d characters)",
+		e.Length, MaxLength, e.Approvers, e.IDs)
+}
+
+// base64URL refuses trailing bits, so that no two strings decode to the same bytes.
+var base64URL = base64.RawURLEncoding.Strict()
+
+// Seal makes the string for r with the first key. The same r gives another string each time.
+// It returns a *TooLongError where the string would exceed MaxLength.
+func (k *Keys) Seal(r Reference) (string, error) {
+	if k == nil || len(k.keys) == 0 {
+		return "", errors.New("seal reference: no keys")
+	}
+	first := k.keys[0]
+	sealed := first.aead.Seal(nil, nil, encode(r), []byte(first.prefix))
+	if n := len(first.prefix) + base64URL.EncodedLen(len(sealed)); n > MaxLength {
+		return "", &TooLongError{
+			Length:    n,
+			Approvers: len(r.Users) + len(r.Groups),
+			IDs:       len(r.WorkflowID) + len(r.RunID) + len(r.ActivityID),
+		}
+	}
+	return first.prefix + base64URL.EncodeToString(sealed), nil
+}
+
+// Open gives back what was sealed, whichever of the keys sealed it. The error is ErrMalformed, ErrVersion,
+// ErrUnknownKey or ErrForged.
+func (k *Keys) Open(s string) (Reference, error) {
+	if len(s) > MaxLength {
+		return Reference{}, ErrMalformed
+	}
+	v, rest, ok := strings.Cut(s, ".")
+	if !ok {
+		return Reference{}, ErrMalformed
+	}
+	if v != version {
+		return Reference{}, ErrVersion
+	}
+	id, text, ok := strings.Cut(rest, ".")
+	if !ok {
+		return Reference{}, ErrMalformed
+	}
+	key, ok := k.find(id)
+	if !ok {
+		return Reference{}, ErrUnknownKey
+	}
+	if strings.Contains(text, "\r") || strings.Contains(text, "\n") { // which the decoder would skip
+		return Reference{}, ErrMalformed
+	}
+	sealed, err := base64URL.DecodeString(text)
+	if err != nil {
+		return Reference{}, ErrMalformed
+	}
+	plain, err := key.aead.Open(nil, nil, sealed, []byte(key.prefix))
+	if err != nil {
+		return Reference{}, ErrForged
+	}
+	return decode(plain)
+}
+
+// The tags of the fields. They are never given another meaning.
+const (
+	tagWorkflowID = iota + 1
+	tagRunID
+	tagActivityID
+	tagRequester
+	tagUser  // once for each
+	tagGroup // once for each
+	tagChannel
+	tagAllowSelf
+	tagAllowGuests
+	tagDigest
+)
+
+func encode(r Reference) []byte {
+	b := make([]byte, 0, MaxLength)
+	field := func(tag byte, v string) {
+		b = append(b, tag)
+		b = binary.AppendUvarint(b, uint64(len(v)))
+		b = append(b, v...)
+	}
+	flag := func(tag byte, set bool) {
+		if set {
+			field(tag, "")
+		}
+	}
+	field(tagWorkflowID, r.WorkflowID)
+	field(tagRunID, r.RunID)
+	field(tagActivityID, r.ActivityID)
+	field(tagRequester, r.Requester)
+	for _, u := range r.Users {
+		field(tagUser, u)
+	}
+	for _, g := range r.Groups {
+		field(tagGroup, g)
+	}
+	flag(tagChannel, r.Channel)
+	flag(tagAllowSelf, r.AllowSelf)
+	flag(tagAllowGuests, r.AllowGuests)
+	field(tagDigest, string(r.Digest[:]))
+	return b
+}
+
+func decode(b []byte) (Reference, error) {
+	var r Reference
+	s := string(b) // every field is a part of this one string
+	for i := 0; i < len(b); {
+		tag := b[i]
+		i++
+		size, n := binary.Uvarint(b[i:])
+		if n <= 0 || size > uint64(len(b)-i-n) {
+			return Reference{}, ErrMalformed
+		}
+		i += n
+		v := s[i : i+int(size)]
+		i += int(size)
+		switch tag {
+		case tagWorkflowID:
+			r.WorkflowID = v
+		case tagRunID:
+			r.RunID = v
+		case tagActivityID:
+			r.ActivityID = v
+		case tagRequester:
+			r.Requester = v
+		case tagUser:
+			r.Users = append(r.Users, v)
+		case tagGroup:
+			r.Groups = append(r.Groups, v)
+		case tagChannel:
+			r.Channel = true
+		case tagAllowSelf:
+			r.AllowSelf = true
+		case tagAllowGuests:
+			r.AllowGuests = true
+		case tagDigest:
+			if len(v) != len(r.Digest) {
+				return Reference{}, ErrMalformed
+			}
+			copy(r.Digest[:], v)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,384 @@
+package reference
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	keys := parse(t, NewKey())
+	for name, want := range map[string]Reference{
+		"all":   example(3),
+		"empty": {},
+		"channel": {
+			WorkflowID: "greeting/1", RunID: "r", ActivityID: "decision-1", Channel: true,
+		},
+		"odd IDs": {
+			WorkflowID: "a,b\x00\n\xff.é", RunID: "", ActivityID: strings.Repeat("x", 300),
+			Users: []string{"", "U1,U2"}, Groups: []string{"S.1"}, AllowGuests: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := keys.Seal(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(s, "v1."+keys.IDs()[0]+".") {
+				t.Errorf("reference starts with %.12q", s)
+			}
+			if again, err := keys.Seal(want); err != nil || again == s {
+				t.Errorf("sealed twice, it should differ (%v)", err)
+			}
+			got, err := keys.Open(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("opened (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEachFlagStandsAlone(t *testing.T) {
+	t.Parallel()
+	keys := parse(t, NewKey())
+	for i := range 8 {
+		want := Reference{Channel: i&1 > 0, AllowSelf: i&2 > 0, AllowGuests: i&4 > 0}
+		got, err := keys.Open(seal(t, keys, want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("opened (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	before, after := NewKey(), NewKey()
+	old := parse(t, before)
+	s := seal(t, old, example(2))
+
+	both := parse(t, after+", "+before)
+	got, err := both.Open(s)
+	if err != nil {
+		t.Fatalf("open with the old key listed second: %v", err)
+	}
+	if diff := cmp.Diff(example(2), got); diff != "" {
+		t.Errorf("opened (-want +got):\n%s", diff)
+	}
+	if _, err := old.Open(seal(t, both, example(2))); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("the first key must seal; opening with the second alone gives %v", err)
+	}
+	if _, err := parse(t, after).Open(s); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("open with the old key gone: %v", err)
+	}
+	if diff := cmp.Diff(append(parse(t, after).IDs(), old.IDs()...), both.IDs()); diff != "" {
+		t.Errorf("key IDs (-want +got):\n%s", diff)
+	}
+}
+
+func TestEveryFlipIsRefused(t *testing.T) {
+	t.Parallel()
+	keys := parse(t, NewKey()+","+NewKey())
+	s := seal(t, keys, Reference{WorkflowID: "w", RunID: "r", ActivityID: "a", Users: []string{"U1"}})
+	const with = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \n\r\x00\xff"
+	for i := range len(s) {
+		for _, c := range []byte(with) {
+			if c == s[i] {
+				continue
+			}
+			if r, err := keys.Open(s[:i] + string([]byte{c}) + s[i+1:]); err == nil {
+				t.Fatalf("opened with %q at %d: %+v", c, i, r)
+			}
+		}
+		for _, c := range []string{"\n", "\r", "=", "A"} {
+			if r, err := keys.Open(s[:i] + c + s[i:]); err == nil {
+				t.Fatalf("opened with %q put in at %d: %+v", c, i, r)
+			}
+		}
+		if r, err := keys.Open(s[:i]); err == nil {
+			t.Fatalf("opened when cut to %d characters: %+v", i, r)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	keys := parse(t, NewKey()+","+NewKey())
+	ids := keys.IDs()
+	s := seal(t, keys, example(1))
+	body := strings.TrimPrefix(s, "v1."+ids[0]+".")
+	for name, c := range map[string]struct {
+		s    string
+		want error
+	}{
+		"empty":             {"", ErrMalformed},
+		"plain text":        {"approve", ErrMalformed},
+		"version only":      {"v1", ErrMalformed},
+		"no body":           {"v1." + ids[0], ErrMalformed},
+		"empty body":        {"v1." + ids[0] + ".", ErrForged},
+		"short body":        {"v1." + ids[0] + ".AAAA", ErrForged},
+		"not base64":        {"v1." + ids[0] + ".!!!!", ErrMalformed},
+		"newline at end":    {s + "\n", ErrMalformed},
+		"other version":     {"v2" + s[2:], ErrVersion},
+		"unknown key":       {"v1.AAAAAA." + body, ErrUnknownKey},
+		"empty key ID":      {"v1.." + body, ErrUnknownKey},
+		"other key's ID":    {"v1." + ids[1] + "." + body, ErrForged},
+		"over the length":   {s + strings.Repeat("A", MaxLength), ErrMalformed},
+		"another's content": {"v1." + ids[0] + "." + body[:len(body)-4] + "AAAA", ErrForged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if r, err := keys.Open(c.s); !errors.Is(err, c.want) || !cmp.Equal(r, Reference{}) {
+				t.Errorf("Open gives %+v, %v; want %v", r, err, c.want)
+			}
+		})
+	}
+}
+
+func TestUnknownFieldIsSkipped(t *testing.T) {
+	t.Parallel()
+	for name, added := range map[string]string{
+		"at the end":  string(encode(example(2))) + "\xfe\x03new",
+		"at the head": "\x63\x03new" + string(encode(example(2))),
+	} {
+		got, err := decode([]byte(added))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(example(2), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestBrokenFields(t *testing.T) {
+	t.Parallel()
+	for name, plain := range map[string]string{
+		"no length":           "\x01",
+		"value cut short":     "\x01\x05abcd",
+		"length too large":    "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",
+		"length overflows":    "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xffa",
+		"digest of 31 bytes":  "\x0a\x1f" + strings.Repeat("d", 31),
+		"length ends midways": "\x01\x80",
+	} {
+		if _, err := decode([]byte(plain)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCapacity(t *testing.T) {
+	t.Parallel()
+	keys := parse(t, NewKey())
+	n := 0
+	for ; ; n++ {
+		s, err := keys.Seal(example(n))
+		var long *TooLongError
+		if errors.As(err, &long) {
+			if long.Length <= MaxLength || long.Approvers != n+1 || long.IDs != 36+36+18 {
+				t.Errorf("error says %+v for %d users", long, n)
+			}
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s) > MaxLength {
+			t.Fatalf("%d characters", len(s))
+		}
+	}
+	t.Logf("%d named users and a group fit", n-1)
+	if n-1 < 95 {
+		t.Errorf("%d named users fit, want 95", n-1)
+	}
+	if _, err := keys.Seal(Reference{WorkflowID: strings.Repeat("w", 3000)}); err == nil || !strings.Contains(err.Error(), "workflow ID") {
+		t.Errorf("a long workflow ID gives %v", err)
+	}
+}
+
+func TestParseKeys(t *testing.T) {
+	t.Parallel()
+	raw := strings.TrimRight(NewKey(), "=")
+	url := strings.NewReplacer("+", "-", "/", "_").Replace(raw)
+	want := parse(t, raw).IDs()
+	for _, s := range []string{raw, raw + "=", url, url + "=", " " + raw + " ,", "," + url} {
+		got, err := ParseKeys(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.IDs()); diff != "" {
+			t.Errorf("IDs (-want +got):\n%s", diff)
+		}
+	}
+
+	const secret = "hunter2hunter2"
+	for name, c := range map[string]struct{ s, want string }{
+		"nothing":     {"", "no key"},
+		"only commas": {" , ,", "no key"},
+		"not base64":  {raw + ",!" + secret, "item 2 is not base64"},
+		"too short":   {secret + "aa", "item 1 has 12 bytes"},
+		"twice":       {raw + "," + url, "item 2 repeats"},
+		"two faults":  {"!" + secret + "," + raw + "," + secret + "aa", "item 1 is not base64, item 3 has"},
+	} {
+		_, err := ParseKeys(c.s)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "countersign key") {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		} else if strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: the error shows the key: %v", name, err)
+		}
+	}
+}
+
+func TestNewKey(t *testing.T) {
+	t.Parallel()
+	first, second := NewKey(), NewKey()
+	if first == second {
+		t.Error("two fresh keys are the same")
+	}
+}
+
+func TestKeysAreNotShown(t *testing.T) {
+	t.Parallel()
+	text := NewKey()
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := parse(t, text)
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("keys", "keys", keys, "none", (*Keys)(nil))
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("keys", "keys", keys)
+	asJSON, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := log.String() + string(asJSON) +
+		fmt.Sprintf("%v %+v %#v %s %v %+v %#v", keys, keys, keys, keys, *keys, *keys, struct{ K *Keys }{keys})
+	for _, secret := range []string{text, text[:12], string(raw), fmt.Sprintf("%d %d %d", raw[0], raw[1], raw[2])} {
+		if strings.Contains(shown, secret) {
+			t.Errorf("shown: %s", shown)
+		}
+	}
+	if !strings.Contains(keys.String(), keys.IDs()[0]) || !strings.Contains(log.String(), keys.IDs()[0]) {
+		t.Errorf("no key ID in %q or in %q", keys, &log)
+	}
+}
+
+func TestNoKeys(t *testing.T) {
+	t.Parallel()
+	for _, keys := range []*Keys{nil, {}} {
+		if _, err := keys.Seal(example(1)); err == nil {
+			t.Error("sealed without a key")
+		}
+		if _, err := keys.Open("v1.AAAAAA.AAAA"); !errors.Is(err, ErrUnknownKey) {
+			t.Errorf("Open without a key: %v", err)
+		}
+		if len(keys.IDs()) > 0 {
+			t.Errorf("IDs %v", keys.IDs())
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	keys, err := ParseKeys(NewKey())
+	if err != nil {
+		f.Fatal(err)
+	}
+	s, err := keys.Seal(example(2))
+	if err != nil {
+		f.Fatal(err)
+	}
+	id := keys.IDs()[0]
+	for _, seed := range []string{"", "v1", "v1..", "v2.x.y", "v1." + id + ".", "v1." + id + ".AAAA", s[:len(s)-1], s} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		if _, err := keys.Open(in); err == nil && in != s {
+			t.Errorf("opened %q", in)
+		}
+		_, _ = decode([]byte(in)) // must not panic either
+	})
+}
+
+func BenchmarkOpen(b *testing.B) {
+	keys, err := ParseKeys(NewKey() + "," + NewKey())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{3, 95} {
+		s, err := keys.Seal(example(n))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("%d users", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := keys.Open(s); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// example names n users and one group, with IDs as long as they usually are.
+func example(n int) Reference {
+	r := Reference{
+		WorkflowID: "6f1d2c3b-4a5e-4f60-8b7c-9d0e1f2a3b4c",
+		RunID:      "0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b",
+		ActivityID: "decision-1-0f1e2d3",
+		Requester:  "U0123456789",
+		Groups:     []string{"S0123456789"},
+		Digest:     sha256.Sum256([]byte("the request")),
+		AllowSelf:  true, AllowGuests: true,
+	}
+	for i := range n {
+		r.Users = append(r.Users, fmt.Sprintf("U%010d", i))
+	}
+	return r
+}
+
+func parse(t *testing.T, s string) *Keys {
+	t.Helper()
+	keys, err := ParseKeys(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+func seal(t *testing.T, keys *Keys, r Reference) string {
+	t.Helper()
+	s, err := keys.Seal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestUnmarshalText(t *testing.T) {
+	t.Parallel()
+	text := NewKey()
+	var keys Keys
+	if err := keys.UnmarshalText([]byte(text)); err != nil || !cmp.Equal(keys.IDs(), parse(t, text).IDs()) {
+		t.Errorf("keys %v, %v", &keys, err)
+	}
+	if err := keys.UnmarshalText([]byte("x")); err == nil || len(keys.IDs()) != 1 {
+		t.Errorf("a malformed text gives %v, and keys %v", err, &keys)
+	}
+}

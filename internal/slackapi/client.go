@@ -1,0 +1,241 @@
+// Package slackapi makes the calls to Slack that the bot and the worker need, and tells their errors apart by what can
+// be done about them.
+package slackapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/expirable"
+	"github.com/slack-go/slack"
+	"golang.org/x/sync/singleflight"
+
+	"countersign/workflows"
+)
+
+const (
+	// Timeout bounds each call to Slack.
+	Timeout = 10 * time.Second
+	// rememberFor is how long people and user groups are remembered: usergroups.users.list is a Tier 2 method, with
+	// some 20 calls a minute. https://docs.slack.dev/apis/web-api/rate-limits
+	rememberFor = time.Minute
+	// rememberMost bounds the memory for that.
+	rememberMost = 10_000
+	// clockSkew is how far Slack's clock may be behind ours.
+	clockSkew = 2 * time.Minute
+	// metadataType is the event type of the metadata on our messages.
+	// https://docs.slack.dev/messaging/message-metadata
+	metadataType = "countersign_message"
+)
+
+// Client calls Slack for one workspace. It is safe for concurrent use.
+type Client struct {
+	api    *slack.Client
+	http   *http.Client
+	self   Self
+	pace   *pace
+	people *expirable.LRU[string, Person]
+	groups *expirable.LRU[string, []string]
+	flight singleflight.Group
+}
+
+// Self is who the app is in its workspace.
+type Self struct {
+	Team   string // workspace ID
+	UserID string // of the app's bot user
+	BotID  string
+}
+
+// Connect asks Slack who api's token is for. HTTP is used for response URLs; its Timeout must be set.
+func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Client, error) {
+	// https://docs.slack.dev/reference/methods/auth.test
+	who, err := api.AuthTestContext(ctx)
+	if err != nil {
+		return nil, classify("auth.test", err)
+	}
+	return &Client{
+		api:    api,
+		http:   client,
+		self:   Self{Team: who.TeamID, UserID: who.UserID, BotID: who.BotID},
+		pace:   newPace(),
+		people: expirable.NewLRU[string, Person](rememberMost, nil, rememberFor),
+		groups: expirable.NewLRU[string, []string](rememberMost, nil, rememberFor),
+	}, nil
+}
+
+// Self returns who the app is.
+func (c *Client) Self() Self { return c.self }
+
+// Message is a message to post.
+type Message struct {
+	Channel string // channel ID, or a user ID for a direct message
+	Thread  string // timestamp of the message to answer; empty: a message of its own
+	Text    string // what screen readers and notifications say
+	Blocks  []slack.Block
+	Key     string // names the message, so that [Client.Find] finds it. Not a secret: others in the channel can read it
+}
+
+// Post posts a message, and says where it is. It is not idempotent: after an error of kind [Failed] the message may be
+// there. https://docs.slack.dev/reference/methods/chat.postMessage
+func (c *Client) Post(ctx context.Context, m Message) (workflows.Card, error) {
+	opts := append(content(m.Text, m.Blocks), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl(),
+		slack.MsgOptionMetadata(slack.SlackMetadata{
+			EventType:    metadataType,
+			EventPayload: map[string]any{"key": m.Key},
+		}))
+	if m.Thread != "" {
+		opts = append(opts, slack.MsgOptionTS(m.Thread))
+	}
+	channel, ts, err := c.api.PostMessageContext(ctx, m.Channel, opts...)
+	if err != nil {
+		return workflows.Card{}, classify("chat.postMessage", err)
+	}
+	return workflows.Card{Channel: channel, TS: ts}, nil
+}
+
+// Find looks for a message of ours by its key, back to since. ok is false where it is not there. m.Channel must be
+// the ID of a channel that the app may read. https://docs.slack.dev/reference/methods/conversations.history
+func (c *Client) Find(ctx context.Context, m Message, since time.Time) (card workflows.Card, ok bool, err error) {
+	oldest := strconv.FormatInt(since.Add(-clockSkew).Unix(), 10)
+	for cursor := ""; ; {
+		var (
+			page []slack.Message
+			next string
+		)
+		if m.Thread == "" {
+			var h *slack.GetConversationHistoryResponse
+			h, err = c.api.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
+				ChannelID: m.Channel, Oldest: oldest, Cursor: cursor, Limit: 100, IncludeAllMetadata: true,
+			})
+			if err != nil {
+				return workflows.Card{}, false, classify("conversations.history", err)
+			}
+			page, next = h.Messages, h.ResponseMetaData.NextCursor
+		} else {
+			page, _, next, err = c.api.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
+				ChannelID: m.Channel, Timestamp: m.Thread, Oldest: oldest, Cursor: cursor, Limit: 100, IncludeAllMetadata: true,
+			})
+			if err != nil {
+				return workflows.Card{}, false, classify("conversations.replies", err)
+			}
+		}
+		for _, msg := range page {
+			if msg.BotID == c.self.BotID && msg.Metadata.EventType == metadataType && msg.Metadata.EventPayload["key"] == m.Key {
+				return workflows.Card{Channel: m.Channel, TS: msg.Timestamp}, true, nil
+			}
+		}
+		if next == "" {
+			return workflows.Card{}, false, nil
+		}
+		cursor = next
+	}
+}
+
+// Update replaces a message of ours; it is idempotent. https://docs.slack.dev/reference/methods/chat.update
+func (c *Client) Update(ctx context.Context, card workflows.Card, text string, blocks []slack.Block) error {
+	_, _, _, err := c.api.UpdateMessageContext(ctx, card.Channel, card.TS, content(text, blocks)...)
+	return classify("chat.update", err)
+}
+
+// DirectMessage opens the direct message with a person and returns its channel ID.
+// https://docs.slack.dev/reference/methods/conversations.open
+func (c *Client) DirectMessage(ctx context.Context, user string) (channel string, err error) {
+	ch, _, _, err := c.api.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}})
+	if err != nil {
+		return "", classify("conversations.open", err)
+	}
+	return ch.ID, nil
+}
+
+// OpenModal opens a modal for the person whose click gave the trigger, which lives for 3 s.
+// https://docs.slack.dev/reference/methods/views.open
+func (c *Client) OpenModal(ctx context.Context, trigger string, v slack.ModalViewRequest) error {
+	_, err := c.api.OpenViewContext(ctx, trigger, v)
+	return classify("views.open", err)
+}
+
+// AnswerURL says text, as mrkdwn, to the person alone whose click or command gave the response URL. It needs no
+// membership in the channel and no rate tier; a response URL works five times within 30 minutes.
+// https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+func (c *Client) AnswerURL(ctx context.Context, responseURL, text string) error {
+	return classify("response_url", slack.PostWebhookCustomHTTPContext(ctx, responseURL, c.http, &slack.WebhookMessage{
+		ResponseType: slack.ResponseTypeEphemeral,
+		Text:         text,
+	}))
+}
+
+// Whisper says text, as mrkdwn, to one person in a channel that they and the app are in.
+// https://docs.slack.dev/reference/methods/chat.postEphemeral
+func (c *Client) Whisper(ctx context.Context, channel, user, text string) error {
+	_, err := c.api.PostEphemeralContext(ctx, channel, user, slack.MsgOptionText(text, false))
+	return classify("chat.postEphemeral", err)
+}
+
+// Person is what Slack knows of a person.
+type Person struct {
+	Team        string // home workspace
+	Guest       bool
+	Bot         bool
+	Deactivated bool
+}
+
+// Person looks a person up, and remembers the answer for a minute. https://docs.slack.dev/reference/methods/users.info
+func (c *Client) Person(ctx context.Context, id string) (Person, error) {
+	return remember(ctx, c, c.people, "person/"+id, id, func(ctx context.Context) (Person, error) {
+		u, err := c.api.GetUserInfoContext(ctx, id)
+		if err != nil {
+			return Person{}, classify("users.info", err)
+		}
+		return Person{
+			Team:        u.TeamID,
+			Guest:       u.IsRestricted || u.IsUltraRestricted || u.IsStranger,
+			Bot:         u.IsBot || u.ID == "USLACKBOT",
+			Deactivated: u.Deleted,
+		}, nil
+	})
+}
+
+// Members lists the active members of a user group, and remembers the answer for a minute.
+// https://docs.slack.dev/reference/methods/usergroups.users.list
+func (c *Client) Members(ctx context.Context, group string) ([]string, error) {
+	return remember(ctx, c, c.groups, "group/"+group, group, func(ctx context.Context) ([]string, error) {
+		users, err := c.api.GetUserGroupMembersContext(ctx, group)
+		return users, classify("usergroups.users.list", err)
+	})
+}
+
+// remember answers from cache, or asks once for all who want to know at the same time.
+func remember[T any](ctx context.Context, c *Client, cache *expirable.LRU[string, T], flight, key string,
+	ask func(context.Context) (T, error),
+) (T, error) {
+	if v, ok := cache.Get(key); ok {
+		return v, nil
+	}
+	// The call outlives the first who asks, for the others who wait for it; the client's own timeout bounds it.
+	answer := c.flight.DoChan(flight, func() (any, error) {
+		v, err := ask(context.WithoutCancel(ctx))
+		if err == nil {
+			cache.Add(key, v)
+		}
+		return v, err
+	})
+	var zero T
+	select {
+	case r := <-answer:
+		if r.Err != nil {
+			return zero, r.Err
+		}
+		return r.Val.(T), nil
+	case <-ctx.Done():
+		return zero, fmt.Errorf("look up %s: %w", key, ctx.Err())
+	}
+}
+
+// content is the part of a message that a post and an update share. Names in text are never looked up and addresses
+// never unfurled: text holds data of others.
+func content(text string, blocks []slack.Block) []slack.MsgOption {
+	return []slack.MsgOption{slack.MsgOptionText(text, false), slack.MsgOptionBlocks(blocks...)}
+}

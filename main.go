@@ -1,0 +1,215 @@
+// Countersign asks people in Slack on behalf of Temporal workflows. See README.md, and package workflows for the way of
+// a click.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/slack-go/slack"
+	"github.com/spf13/cobra"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+
+	"countersign/bot"
+	"countersign/internal/config"
+	"countersign/internal/reference"
+	"countersign/internal/slackapi"
+	"countersign/worker"
+	"countersign/workflows"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // A second signal ends the process at once.
+	if err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "countersign:", err)
+		os.Exit(exitCode(err))
+	}
+}
+
+// setupError is an error that the operator has to mend before the program can start; it ends it with exit code 2.
+type setupError struct{ error }
+
+func (e setupError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	var setup setupError
+	if errors.As(err, &setup) {
+		return 2
+	}
+	return 1
+}
+
+// run is the program: args are without its name, environ is as os.Environ gives it.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	serveAs := func(role config.Role) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(role, environ, ".env")
+			if err != nil {
+				return setupError{err}
+			}
+			return serve(cmd.Context(), cfg, role, logger(cfg, stderr), func() {})
+		}
+	}
+	root := &cobra.Command{
+		Use:           "countersign",
+		Short:         "Human approvals in Slack for Temporal workflows",
+		Args:          cobra.NoArgs,
+		RunE:          serveAs(config.Run),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(
+		&cobra.Command{
+			Use: "run", Short: "Run the bot and the worker (the default)", Args: cobra.NoArgs, RunE: serveAs(config.Run),
+		},
+		&cobra.Command{
+			Use: "bot", Short: "Run the bot alone: it receives commands and clicks", Args: cobra.NoArgs, RunE: serveAs(config.Bot),
+		},
+		&cobra.Command{
+			Use: "worker", Short: "Run the worker alone: it posts cards and closes them", Args: cobra.NoArgs, RunE: serveAs(config.Worker),
+		},
+		demoCommand(environ, stdout, stderr),
+		&cobra.Command{
+			Use: "key", Short: "Print a fresh key for REFERENCE_KEYS", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Fprintln(stdout, reference.NewKey())
+				return err
+			},
+		},
+	)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return setupError{err} })
+	return root.ExecuteContext(ctx)
+}
+
+// serve runs the bot, the worker, or both until ctx ends, and then lets them finish what they have in hand. ready is
+// called once, when clicks and tasks are taken.
+func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Logger, ready func()) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	started := time.Now()
+
+	temporal, err := connectTemporal(ctx, cfg, l)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	defer temporal.Close()
+	web := &http.Client{Timeout: slackapi.Timeout}
+	api := slack.New(cfg.SlackBotToken, slack.OptionAPIURL(cfg.SlackAPIURL), slack.OptionHTTPClient(web),
+		slack.OptionAppLevelToken(cfg.SlackAppToken))
+	chat, err := connectSlack(ctx, api, web, l)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+
+	if role != config.Bot {
+		w := worker.New(worker.Deps{
+			Temporal: temporal, Slack: chat, Keys: cfg.ReferenceKeys, Log: l,
+			Policy: worker.Policy{
+				Approvers: workflows.Approvers(cfg.Approvers), AllowSelf: cfg.AllowSelfApproval, Deadline: cfg.Deadline,
+			},
+		}, cfg.TaskQueue, fail)
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("start the worker: %w", err)
+		}
+		defer w.Stop()
+	}
+	announce := func() {
+		l.Info("ready", "after", time.Since(started).Round(time.Millisecond), "task_queue", cfg.TaskQueue, "keys", cfg.ReferenceKeys.IDs())
+		ready()
+	}
+	if role == config.Worker {
+		announce()
+		<-ctx.Done()
+		return unlessStopped(ctx, context.Cause(ctx))
+	}
+	b := bot.New(bot.Options{
+		Slack: chat, Temporal: temporal, Namespace: cfg.Temporal.Namespace, TaskQueue: cfg.TaskQueue,
+		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, Requesters: bot.Requesters(cfg.Requesters),
+		APIURL: cfg.SlackAPIURL, Log: l,
+	})
+	if cfg.SlackAppToken != "" {
+		err = b.ServeSocket(ctx, api, announce)
+	} else {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", cfg.ListenAddress); err != nil {
+			return setupError{fmt.Errorf("listen for Slack: %w: set LISTEN_ADDRESS to a free address", err)}
+		}
+		l.Info("listening", "address", listener.Addr().String(), "path", bot.EventsPath)
+		announce()
+		err = b.ServeHTTP(ctx, listener, cfg.SlackSigningSecret)
+	}
+	if err != nil {
+		return err
+	}
+	return unlessStopped(ctx, context.Cause(ctx))
+}
+
+// unlessStopped is err, or nil where the process was asked to stop.
+func unlessStopped(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// connectTemporal waits until Temporal answers, and says that it waits.
+func connectTemporal(ctx context.Context, cfg config.Config, l *slog.Logger) (client.Client, error) {
+	o := cfg.Temporal
+	o.Logger = log.NewStructuredLogger(l)
+	return insist(ctx, l, "temporal is not reachable, waiting", o.HostPort, func() (client.Client, error) {
+		c, err := client.DialContext(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		_, err = c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: o.Namespace})
+		var unknown *serviceerror.NamespaceNotFound
+		if errors.As(err, &unknown) {
+			c.Close()
+			return nil, backoff.Permanent(setupError{fmt.Errorf("temporal at %s has no namespace %q: set TEMPORAL_NAMESPACE, or create it", o.HostPort, o.Namespace)})
+		}
+		return c, nil // Others may not be allowed to describe it, and need not be.
+	})
+}
+
+// connectSlack waits until Slack answers, and says that it waits.
+func connectSlack(ctx context.Context, api *slack.Client, web *http.Client, l *slog.Logger) (*slackapi.Client, error) {
+	return insist(ctx, l, "slack is not reachable, waiting", "", func() (*slackapi.Client, error) {
+		c, err := slackapi.Connect(ctx, api, web)
+		if refused := slackapi.AsRefused(err); refused != nil {
+			return nil, backoff.Permanent(setupError{fmt.Errorf("slack refuses SLACK_BOT_TOKEN (%s): install the app again and copy its Bot User OAuth Token", refused.Code)})
+		}
+		return c, err
+	})
+}
+
+// insist tries until it works, ctx ends, or the error is permanent.
+func insist[T any](ctx context.Context, l *slog.Logger, waiting, address string, try func() (T, error)) (T, error) {
+	return backoff.Retry(ctx, try, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+		l.Warn(waiting, "address", address, "next_try", next.Round(time.Millisecond), "err", err)
+	}))
+}
+
+func logger(cfg config.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

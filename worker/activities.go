@@ -1,0 +1,344 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"countersign/internal/card"
+	"countersign/internal/record"
+	"countersign/internal/reference"
+	"countersign/internal/slackapi"
+	"countersign/workflows"
+)
+
+// Activities are the steps. Each exported method is an activity of its name.
+type Activities struct{ Deps }
+
+// IDs as Slack makes them.
+var (
+	channelID = regexp.MustCompile(`^[CGD][A-Z0-9]+$`)
+	personID  = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
+)
+
+// PrepareRequest gives a request the deployment's defaults, and refuses one that nobody could decide or that asks for
+// more than the operator allows. Its errors are of type [workflows.ErrTypeInvalidRequest] and list all that is wrong.
+func (a *Activities) PrepareRequest(ctx context.Context, r workflows.Request) (workflows.Request, error) {
+	if r.Approvers.Empty() {
+		r.Approvers = a.Policy.Approvers
+	}
+	if r.ExpiresAt.IsZero() {
+		r.ExpiresAt = activity.GetInfo(ctx).ScheduledTime.Add(a.Policy.Deadline)
+	}
+	if faults := a.Policy.faults(r); len(faults) > 0 {
+		return r, workflows.InvalidRequestError(strings.Join(faults, " "))
+	}
+	r.AllowSelf = a.Policy.AllowSelf
+	return r, nil
+}
+
+// faults lists what is wrong with r, as sentences.
+func (p Policy) faults(r workflows.Request) (faults []string) {
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Sprintf(format, args...))
+		}
+	}
+	fault(strings.TrimSpace(r.Title) == "", "The request has no title.")
+	fault(!channelID.MatchString(r.Channel), "The channel %q is not the ID of a Slack channel, like C0123456789.", r.Channel)
+	fault(r.Requester != "" && !personID.MatchString(r.Requester), "The requester %q is not the ID of a Slack user, like U0123456789.", r.Requester)
+	for _, id := range r.Approvers.Users {
+		fault(!personID.MatchString(id), "The approver %q is not the ID of a Slack user, like U0123456789.", id)
+	}
+	fault(r.Approvers.Empty(), "Nobody may decide this request: set APPROVERS for the worker, or name approvers in the request.")
+	fault(r.Approvers.Channel && !p.Approvers.Channel, "The worker's APPROVERS does not allow that anyone in the channel decides.")
+	fault(r.AllowSelf && !p.AllowSelf, "The worker's ALLOW_SELF_APPROVAL does not allow that the requester decides.")
+	only := r.Approvers.Users
+	fault(len(only) == 1 && only[0] == r.Requester && len(r.Approvers.Groups) == 0 && !r.Approvers.Channel && !p.AllowSelf,
+		"The only approver is the requester, who may not decide their own request.")
+	return faults
+}
+
+// ComposeGreeting posts the card of a request, tells the workflow where it is, and stays open: it is completed from
+// outside, by the click. https://docs.temporal.io/activity-execution#asynchronous-activity-completion
+func (a *Activities) ComposeGreeting(ctx context.Context, r workflows.Request) (workflows.Decision, error) {
+	info := activity.GetInfo(ctx)
+	if info.IsLocalActivity {
+		return workflows.Decision{}, workflows.InvalidRequestError("A local activity cannot wait for a person: schedule an ordinary one.")
+	}
+	posting, stop := context.WithTimeout(ctx, postWithin)
+	defer stop()
+	posted, err := a.postCard(posting, a.journal(ctx), info.ActivityID, r)
+	switch {
+	case errors.Is(err, errEnded):
+		a.closeOwn(ctx, info.ActivityID, r, posted)
+		return workflows.Decision{}, activity.ErrResultPending
+	case errors.Is(err, errCancelled) && posted == (workflows.Card{}):
+		// Nothing is posted, and the workflow is about to report the cancellation.
+		return workflows.Decision{}, activity.ErrResultPending
+	case err != nil && !errors.Is(err, errCancelled):
+		return workflows.Decision{}, failure(err)
+	}
+	err = a.Temporal.SignalWorkflow(ctx, info.WorkflowExecution.ID, info.WorkflowExecution.RunID,
+		workflows.SignalCardPosted, workflows.CardPosted{Card: posted, ActivityID: info.ActivityID})
+	if isNotFound(err) { // The workflow is closed, and with it the activity.
+		a.closeOwn(ctx, info.ActivityID, r, posted)
+	} else if err != nil {
+		return workflows.Decision{}, failure(fmt.Errorf("tell the workflow where the card is: %w", err))
+	}
+	return workflows.Decision{}, activity.ErrResultPending
+}
+
+// PostCard makes sure that an open activity has a card, where its own attempt may have died before posting one. It
+// leaves an attempt alone that may still post. A zero card says that the activity has ended.
+func (a *Activities) PostCard(ctx context.Context, in workflows.PostCardInput) (workflows.Card, error) {
+	info := activity.GetInfo(ctx)
+	open, err := record.Look(ctx, a.Temporal, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, in.ActivityID)
+	if err != nil {
+		return workflows.Card{}, failure(err)
+	}
+	var m mark
+	open.Heartbeat(&m)
+	switch {
+	case open.State == record.Scheduled: // Temporal is retrying it.
+		return workflows.Card{}, later(workflows.LostAfter/4, "another attempt will post the card", nil)
+	case open.State != record.Open:
+		return workflows.Card{}, nil
+	case m.Card != (workflows.Card{}):
+		return m.Card, nil
+	}
+	// Both times are the server's.
+	if left := workflows.LostAfter - info.StartedTime.Sub(open.StartedAt); left > 0 {
+		return workflows.Card{}, later(left, "an attempt to post the card may still be under way", nil)
+	}
+	a.Log.Warn("an attempt died before its card was posted, or before it could say so",
+		"workflow_id", info.WorkflowExecution.ID, "run_id", info.WorkflowExecution.RunID, "activity_id", in.ActivityID)
+	posting, stop := context.WithTimeout(ctx, postWithin)
+	defer stop()
+	posted, err := a.postCard(posting, a.journalOf(ctx, in.ActivityID, m), in.ActivityID, in.Request)
+	switch {
+	case errors.Is(err, errEnded):
+		a.closeOwn(ctx, in.ActivityID, in.Request, posted)
+		return posted, nil
+	case err != nil && !errors.Is(err, errCancelled):
+		return workflows.Card{}, failure(err)
+	default:
+		return posted, nil
+	}
+}
+
+// postCard posts the card of the activity, once.
+func (a *Activities) postCard(ctx context.Context, j *journal, activityID string, r workflows.Request) (workflows.Card, error) {
+	if j.mark.Card != (workflows.Card{}) {
+		return j.mark.Card, nil
+	}
+	if faults := a.Policy.faults(r); len(faults) > 0 {
+		return workflows.Card{}, workflows.InvalidRequestError(strings.Join(faults, " "))
+	}
+	if err := a.checkApprovers(ctx, r.Approvers); err != nil {
+		return workflows.Card{}, err
+	}
+	exec := activity.GetInfo(ctx).WorkflowExecution
+	sealed, err := a.Keys.Seal(reference.Reference{
+		WorkflowID: exec.ID,
+		RunID:      exec.RunID,
+		ActivityID: activityID,
+		Requester:  r.Requester,
+		Users:      r.Approvers.Users,
+		Groups:     r.Approvers.Groups,
+		Channel:    r.Approvers.Channel,
+		AllowSelf:  r.AllowSelf,
+		Digest:     r.Digest(),
+	})
+	var long *reference.TooLongError
+	if errors.As(err, &long) {
+		return workflows.Card{}, workflows.InvalidRequestError("The request does not fit into a Slack button: " + long.Error() + ".")
+	}
+	if err != nil {
+		return workflows.Card{}, err
+	}
+	msg := card.Open(r, 1, sealed)
+	return a.postOnce(ctx, j, slackapi.Message{
+		Channel: r.Channel, Text: msg.Text, Blocks: msg.Blocks, Key: a.cardKey(ctx, exec.ID, exec.RunID, activityID),
+	})
+}
+
+// checkApprovers refuses people and groups who could never decide, so that the fault shows when the question is asked
+// and not when nobody answers it.
+func (a *Activities) checkApprovers(ctx context.Context, who workflows.Approvers) error {
+	var faults []string
+	for _, id := range who.Users {
+		p, err := a.Slack.Person(ctx, id)
+		e := slackapi.AsRefused(err)
+		switch {
+		case e != nil && e.Code == "user_not_found":
+			faults = append(faults, fmt.Sprintf("There is no person %s in this workspace.", id))
+		case err != nil:
+			return err
+		case p.Deactivated || p.Bot || p.Team != a.Slack.Self().Team:
+			faults = append(faults, fmt.Sprintf("<@%s> cannot decide: only active people of this workspace can.", id))
+		}
+	}
+	for _, id := range who.Groups {
+		members, err := a.Slack.Members(ctx, id)
+		e := slackapi.AsRefused(err)
+		switch {
+		case e != nil && (e.Code == "no_such_subteam" || e.Code == "subteam_not_found"):
+			faults = append(faults, fmt.Sprintf("There is no user group %s in this workspace.", id))
+		case err != nil:
+			return err
+		case len(members) == 0:
+			faults = append(faults, fmt.Sprintf("The user group %s has no members.", id))
+		}
+	}
+	if len(faults) > 0 {
+		return workflows.InvalidRequestError(strings.Join(faults, " "))
+	}
+	return nil
+}
+
+// closeOwn closes a card whose request ended while it was being posted: no workflow waits for its address any more.
+func (a *Activities) closeOwn(ctx context.Context, activityID string, r workflows.Request, posted workflows.Card) {
+	if posted == (workflows.Card{}) {
+		return
+	}
+	exec := activity.GetInfo(ctx).WorkflowExecution
+	// The server may hold the end back while a workflow task runs, for up to 10 s.
+	ended, err := backoff.Retry(ctx, func() (record.Activity, error) {
+		open, err := record.Look(ctx, a.Temporal, exec.ID, exec.RunID, activityID)
+		if err == nil && open.State != record.Ended && open.State != record.Unknown {
+			err = errors.New("the end is not in the history yet")
+		}
+		return open, err
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(500*time.Millisecond)), backoff.WithMaxElapsedTime(30*time.Second))
+	if err != nil {
+		a.Log.Error("read how a request ended whose card is still open", "workflow_id", exec.ID, "run_id", exec.RunID,
+			"activity_id", activityID, "channel", posted.Channel, "err", err)
+		return
+	}
+	if ended.State == record.Unknown {
+		ended.Result = workflows.Result{Outcome: workflows.Failed, EndedAt: time.Now()}
+	}
+	msg := card.Closed(r, ended.Result)
+	_, err = backoff.Retry(ctx, func() (struct{}, error) {
+		err := a.Slack.Update(ctx, posted, msg.Text, msg.Blocks)
+		if slackapi.AsRefused(err) != nil {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithMaxElapsedTime(time.Minute))
+	if err != nil {
+		a.Log.Error("close the card of a request that ended meanwhile", "workflow_id", exec.ID, "run_id", exec.RunID,
+			"activity_id", activityID, "channel", posted.Channel, "err", err)
+	}
+}
+
+// EndDecision reports an open activity as cancelled, because its request ended from our side. Temporal's server
+// decides who was first; that a decision was is not an error. It returns the card, where the activity left its address.
+func (a *Activities) EndDecision(ctx context.Context, in workflows.EndDecisionInput) (workflows.Card, error) {
+	info := activity.GetInfo(ctx)
+	exec := info.WorkflowExecution
+	open, err := record.Look(ctx, a.Temporal, exec.ID, exec.RunID, in.ActivityID)
+	if err != nil {
+		return workflows.Card{}, failure(err)
+	}
+	var m mark
+	open.Heartbeat(&m)
+	err = a.Temporal.CompleteActivityByID(ctx, info.Namespace, exec.ID, exec.RunID, in.ActivityID, nil,
+		temporal.NewCanceledError(workflows.Result{Outcome: in.Outcome}))
+	if err != nil && !isNotFound(err) {
+		return workflows.Card{}, failure(fmt.Errorf("report activity %s as cancelled: %w", in.ActivityID, err))
+	}
+	return m.Card, nil
+}
+
+// CloseCard has a card show how its request ended. It is idempotent. Where Slack refuses for good, the log says so and
+// the activity succeeds: there is nothing left to do.
+func (a *Activities) CloseCard(ctx context.Context, c workflows.Closing) error {
+	at := c.Result.Card
+	if at == (workflows.Card{}) {
+		found, ok, err := a.Slack.Find(ctx, slackapi.Message{
+			Channel: c.Request.Channel, Key: a.cardKey(ctx, c.WorkflowID, c.RunID, c.ActivityID),
+		}, c.AskedAt)
+		if err != nil {
+			return a.unlessRefused(c, "look for a card that may have been posted", err)
+		}
+		if !ok {
+			return nil
+		}
+		at = found
+	}
+	msg := card.Closed(c.Request, c.Result)
+	return a.unlessRefused(c, "close a card", a.Slack.Update(ctx, at, msg.Text, msg.Blocks))
+}
+
+// TellRequester tells the requester how their request ended: in the card's thread, or, where there is no card, in a
+// direct message. It ends with success where Slack refuses for good.
+func (a *Activities) TellRequester(ctx context.Context, c workflows.Closing) error {
+	posting, stop := context.WithTimeout(ctx, postWithin)
+	defer stop()
+	j := a.journal(ctx)
+	if c.Again && j.mark == (mark{}) {
+		j.mark.Posting = c.Result.EndedAt
+	}
+	note := card.Notice(c.Request, c.Result)
+	msg := slackapi.Message{
+		Channel: c.Result.Card.Channel, Thread: c.Result.Card.TS, Text: note.Text, Blocks: note.Blocks,
+		Key: key("tell", c.WorkflowID, c.RunID, c.ActivityID),
+	}
+	if msg.Thread != "" {
+		_, err := a.postOnce(posting, j, msg)
+		if e := slackapi.AsRefused(err); e == nil {
+			return failure(err)
+		}
+		a.Log.Info("tell the requester in a direct message: Slack refused the thread", "channel", msg.Channel, "err", err)
+		j.mark = mark{}
+	}
+	direct, err := a.Slack.DirectMessage(posting, c.Request.Requester)
+	if err == nil {
+		msg.Channel, msg.Thread = direct, ""
+		_, err = a.postOnce(posting, j, msg)
+	}
+	return a.unlessRefused(c, "tell the requester", err)
+}
+
+// PostGreeting posts an approved greeting.
+func (a *Activities) PostGreeting(ctx context.Context, g workflows.GreetingMessage) error {
+	posting, stop := context.WithTimeout(ctx, postWithin)
+	defer stop()
+	info := activity.GetInfo(ctx)
+	msg := card.Plain(g.Text)
+	_, err := a.postOnce(posting, a.journal(ctx), slackapi.Message{
+		Channel: g.Channel, Text: msg.Text, Blocks: msg.Blocks,
+		Key: key("greeting", info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, info.ActivityID),
+	})
+	return failure(err)
+}
+
+// unlessRefused is the error of a step of closing: none where Slack refused for good.
+func (a *Activities) unlessRefused(c workflows.Closing, doing string, err error) error {
+	if e := slackapi.AsRefused(err); e != nil {
+		a.Log.Warn("slack refuses for good", "doing", doing, "workflow_id", c.WorkflowID, "run_id", c.RunID,
+			"activity_id", c.ActivityID, "channel", c.Request.Channel, "err", err)
+		return nil
+	}
+	return failure(err)
+}
+
+func (a *Activities) cardKey(ctx context.Context, workflowID, runID, activityID string) string {
+	return key("card", activity.GetInfo(ctx).Namespace, workflowID, runID, activityID)
+}
+
+// isNotFound tells Temporal's answer that a workflow or an activity is not open.
+func isNotFound(err error) bool {
+	var nf *serviceerror.NotFound
+	return errors.As(err, &nf)
+}

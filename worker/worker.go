@@ -1,0 +1,56 @@
+// Package worker does the steps that the workflows schedule: it posts cards and closes them, and reports the end of
+// open activities. All it keeps between two attempts of a step are that step's heartbeat details in Temporal.
+package worker
+
+import (
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"countersign/internal/reference"
+	"countersign/internal/slackapi"
+	"countersign/workflows"
+)
+
+// StopTimeout is how long a stopping worker lets its activities finish: longer than the longest call to Slack, so that
+// none is cut off between a post and its record.
+const StopTimeout = slackapi.Timeout + 5*time.Second
+
+// Deps is what the activities work with. All fields are needed.
+type Deps struct {
+	Temporal client.Client
+	Slack    *slackapi.Client
+	Keys     *reference.Keys
+	Policy   Policy
+	Log      *slog.Logger
+}
+
+// Policy is what the operator's configuration says about requests.
+type Policy struct {
+	// Approvers decide where a request names nobody. Only where they include Channel may a request ask for it.
+	Approvers workflows.Approvers
+	// AllowSelf lets requesters decide their own requests.
+	AllowSelf bool
+	// Deadline is how long a request waits that does not say.
+	Deadline time.Duration
+}
+
+// New returns a worker that has everything registered and is not yet started. fatal is called where it cannot go on.
+func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
+	w := worker.New(d.Temporal, taskQueue, worker.Options{
+		WorkerStopTimeout:           StopTimeout,
+		DisableRegistrationAliasing: true,
+		OnFatalError:                fatal,
+	})
+	Register(w, d)
+	return w
+}
+
+// Register registers the workflows, and the activities under the names that package workflows gives them.
+func Register(w worker.Registry, d Deps) {
+	w.RegisterWorkflow(workflows.Greeting)
+	w.RegisterWorkflow(workflows.CloseCardLater)
+	w.RegisterActivity(&Activities{d})
+}

@@ -1,0 +1,18 @@
+// Package workflows says what happens to a request, as Temporal workflows. It is deterministic: it calls nothing, it
+// only schedules the activities of package worker by name, and imports no package of this program.
+//
+// The way of a click:
+//
+//	/greet World ─▶ bot ─StartWorkflow▶ workflows.Greeting ─ExecuteActivity▶ worker.ComposeGreeting
+//	                                          ▲                                1 post the card (button value = reference)
+//	                                          │                                2 tell the workflow where the card is
+//	                                          │                                3 return activity.ErrResultPending
+//	                                          │                                         │
+//	 Temporal ◀─complete or fail the activity by ID── bot ◀─ Socket Mode or signed HTTP ◀─ a person clicks
+//	      │        validate → open the reference → may this person decide? → complete or fail → acknowledge
+//	      └─▶ workflows.Greeting ─▶ CloseCard: the card shows the outcome, the buttons go
+//
+// Completing the open activity is the decision: Temporal's server takes the first completion and refuses all others,
+// and nothing else records one. [Requests.Ask] starts the activity, waits for its end, makes sure that every end
+// (a click, the deadline, a withdrawal) goes through that one arbiter, and closes the card.
+package workflows
