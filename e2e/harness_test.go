@@ -1,0 +1,338 @@
+// Package e2e tests the built binary against a real Temporal server and the stand-in for Slack, over real sockets.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+
+	"countersign/internal/devserver"
+	"countersign/internal/reference"
+	"countersign/internal/slacksim"
+	"countersign/workflows"
+)
+
+// shared is what all tests use: the binary, and a Temporal server.
+var shared struct {
+	binary   string
+	temporal *devserver.Server
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "countersign-e2e")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		shared.binary = filepath.Join(dir, "countersign")
+		if out, err := exec.Command("go", "build", "-o", shared.binary, "countersign").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		shared.temporal, err = devserver.Start(context.Background(), devserver.Options{Log: os.Stderr})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "start Temporal:", err)
+			return 1
+		}
+		defer shared.temporal.Stop()
+		return m.Run()
+	}())
+}
+
+// patience is how long a test waits for anything. It is no measure of speed: it only ends a test that hangs.
+const patience = 90 * time.Second
+
+// world is one deployment: a workspace, a task queue, and the processes of the binary that serve them.
+type world struct {
+	*testing.T
+	ctx      context.Context
+	sim      *slacksim.Server
+	url      string
+	temporal client.Client
+	queue    string
+	env      []string
+	http     bool
+}
+
+// mode is a way by which Slack delivers.
+type mode string
+
+const (
+	socketMode mode = "socket"
+	httpMode   mode = "http"
+)
+
+// bothModes runs a test once for each way by which Slack delivers.
+func bothModes(t *testing.T, test func(*world)) {
+	t.Helper()
+	t.Parallel()
+	for _, m := range []mode{socketMode, httpMode} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			test(newWorld(t, m, shared.temporal.Address))
+		})
+	}
+}
+
+// newWorld makes a world without processes; env is added to theirs.
+func newWorld(t *testing.T, m mode, temporal string, env ...string) *world {
+	t.Helper()
+	ctx, stop := context.WithTimeoutCause(t.Context(), patience, errors.New("waited for too long"))
+	t.Cleanup(stop)
+	sim := slacksim.New(slacksim.Options{})
+	srv := httptest.NewServer(sim)
+	t.Cleanup(srv.Close)
+	t.Cleanup(sim.Close)
+	sim.SetBaseURL(srv.URL)
+
+	w := &world{
+		T: t, ctx: ctx, sim: sim, url: srv.URL, http: m == httpMode,
+		queue: strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()) + fmt.Sprint(time.Now().UnixNano()),
+	}
+	w.temporal = w.dial(temporal)
+	w.env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
+		"SLACK_BOT_TOKEN=" + slacksim.DefaultBotToken,
+		"SLACK_API_URL=" + srv.URL + "/api/",
+		"TEMPORAL_ADDRESS=" + temporal,
+		"TASK_QUEUE=" + w.queue,
+		"REFERENCE_KEYS=" + reference.NewKey(),
+		"APPROVERS=" + sim.Person("bob").ID() + "," + sim.Person("carol").ID(),
+		"LOG_LEVEL=debug",
+	}, env...)
+	if w.http {
+		w.env = append(w.env, "SLACK_SIGNING_SECRET="+slacksim.DefaultSigningSecret, "LISTEN_ADDRESS=127.0.0.1:0")
+	} else {
+		w.env = append(w.env, "SLACK_APP_TOKEN="+slacksim.DefaultAppToken)
+	}
+	return w
+}
+
+func (w *world) dial(address string) client.Client {
+	w.Helper()
+	c, err := client.Dial(client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	w.must(err)
+	w.Cleanup(c.Close)
+	return c
+}
+
+// process is a running binary.
+type process struct {
+	*exec.Cmd
+	log   *lines
+	ended chan struct{}
+	code  int
+}
+
+// start starts the binary as "countersign ROLE" and waits until it is ready.
+func (w *world) start(role string, env ...string) *process {
+	w.Helper()
+	p := w.launch(role, env...)
+	if role != "worker" && w.http {
+		line := w.sees(p, `msg=listening address=(\S+)`)
+		w.sim.SetRequestURL("http://" + line[1] + "/slack/events")
+	}
+	w.sees(p, `msg=ready`)
+	return p
+}
+
+// launch starts the binary.
+func (w *world) launch(role string, env ...string) *process {
+	w.Helper()
+	p := &process{Cmd: exec.Command(shared.binary, role), log: newLines(), ended: make(chan struct{})}
+	p.Env = append(append([]string{}, w.env...), env...)
+	p.Dir = w.TempDir()
+	p.Stdout, p.Stderr = p.log, p.log
+	w.must(p.Start())
+	go func() {
+		defer close(p.ended)
+		_ = p.Wait()
+		p.code = p.ProcessState.ExitCode()
+	}()
+	w.Cleanup(func() {
+		p.kill()
+		if w.Failed() {
+			w.Logf("log of countersign %s:\n%s", role, p.log)
+		}
+	})
+	return p
+}
+
+// kill ends the process as a crash does.
+func (p *process) kill() {
+	_ = p.Process.Kill()
+	<-p.ended
+}
+
+// stop ends the process as an operator does, and checks that it ends well.
+func (w *world) stop(p *process) {
+	w.Helper()
+	w.must(p.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-p.ended:
+	case <-w.ctx.Done():
+		w.Fatal("the process did not stop on SIGTERM")
+	}
+	if p.code != 0 {
+		w.Fatalf("exit code %d on SIGTERM, want 0", p.code)
+	}
+}
+
+// sees waits for a line of the process's log and returns its submatches.
+func (w *world) sees(p *process, pattern string) []string {
+	w.Helper()
+	m, err := p.log.wait(w.ctx, regexp.MustCompile(pattern), p.ended)
+	if err != nil {
+		w.Fatalf("no line %q in the log: %v", pattern, err)
+	}
+	return m
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// as is a person in the channel.
+func (w *world) as(person, channel string) slacksim.Person { return w.sim.Person(person).In(channel) }
+
+// greet starts a greeting as alice, by the slash command.
+func (w *world) greet(channel, name string) slacksim.Delivery {
+	w.Helper()
+	d, err := w.as("alice", channel).Command(w.ctx, "/greet "+name)
+	w.must(err)
+	if !d.Acked {
+		w.Fatalf("/greet was not acknowledged: %s", d)
+	}
+	return d
+}
+
+// ask starts a greeting with Temporal's client, and returns the workflow's run.
+func (w *world) ask(channel, name string) client.WorkflowRun {
+	w.Helper()
+	run, err := w.temporal.ExecuteWorkflow(w.ctx, client.StartWorkflowOptions{TaskQueue: w.queue}, workflows.Greeting,
+		workflows.GreetingInput{Name: name, Channel: w.sim.Channel(channel).ID, RequestedBy: w.sim.Person("alice").ID()})
+	w.must(err)
+	return run
+}
+
+// card waits for an open card in the channel that says what.
+func (w *world) card(channel, what string) slacksim.Message {
+	w.Helper()
+	return w.message(channel, func(m slacksim.Message) bool {
+		return slacksim.Contains(what)(m) && slacksim.HasButton("approve")(m)
+	})
+}
+
+// closed waits until a card has no buttons, and says all of what; it returns it.
+func (w *world) closed(card slacksim.Message, what ...string) slacksim.Message {
+	w.Helper()
+	got := w.message(card.Channel, func(m slacksim.Message) bool {
+		return m.TS == card.TS && len(m.Buttons()) == 0
+	})
+	for _, s := range what {
+		if !strings.Contains(got.PlainText(), s) || !strings.Contains(got.Text, s) {
+			w.Errorf("closed card says %q and %q, want %q in both", got.PlainText(), got.Text, s)
+		}
+	}
+	return got
+}
+
+func (w *world) message(channel string, match func(slacksim.Message) bool) slacksim.Message {
+	w.Helper()
+	m, err := w.sim.WaitMessage(w.ctx, channel, match)
+	if err != nil {
+		w.Fatalf("no such message: %v\nmessages: %+v", err, w.sim.Messages(channel))
+	}
+	return m
+}
+
+// reply waits for a line in a message's thread.
+func (w *world) reply(card slacksim.Message, what string) slacksim.Message {
+	w.Helper()
+	return w.message(card.Channel, func(m slacksim.Message) bool {
+		return m.ThreadTS == card.TS && m.TS != card.TS && slacksim.Contains(what)(m)
+	})
+}
+
+// click clicks a button and checks whether the click was acknowledged.
+func (w *world) click(p slacksim.Person, card slacksim.Message, action string, acked bool) {
+	w.Helper()
+	d, err := p.Click(w.ctx, card, action)
+	w.must(err)
+	if d.Acked != acked {
+		w.Fatalf("click: acknowledged %v, want %v: %s", d.Acked, acked, d)
+	}
+}
+
+// told waits for a private message to the person.
+func (w *world) told(p slacksim.Person, what string) slacksim.Message {
+	w.Helper()
+	m, err := p.WaitEphemeral(w.ctx, slacksim.Contains(what))
+	if err != nil {
+		w.Fatalf("nobody told %s %q: %v; private messages: %+v", p.ID(), what, err, p.Ephemerals(p.Channel()))
+	}
+	return m
+}
+
+// lines is a log that can be waited for.
+type lines struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{}
+}
+
+func newLines() *lines { return &lines{changed: make(chan struct{})} }
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *lines) wait(ctx context.Context, pattern *regexp.Regexp, ended <-chan struct{}) ([]string, error) {
+	for {
+		l.mu.Lock()
+		text, changed := l.text.String(), l.changed
+		l.mu.Unlock()
+		if m := pattern.FindStringSubmatch(text); m != nil {
+			return m, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-ended:
+			return nil, fmt.Errorf("the process ended: %s", text)
+		}
+	}
+}
