@@ -190,6 +190,9 @@ func decode(b []byte) (Reference, error) {
 		case tagRequester:
 			r.Requester = v
 		case tagUser:
+			if r.Users == nil { // room for as many as may follow
+				r.Users = make([]string, 0, 1+(len(b)-i)/(len(v)+2))
+			}
 			r.Users = append(r.Users, v)
 		case tagGroup:
 			r.Groups = append(r.Groups, v)

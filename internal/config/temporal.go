@@ -1,0 +1,106 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+)
+
+// The defaults of the Temporal CLI and of its SDKs.
+const (
+	temporalAddress   = "localhost:7233"
+	temporalNamespace = "default"
+)
+
+// temporal reads what every Temporal tool reads: TEMPORAL_*, and temporal.toml under it.
+// https://docs.temporal.io/develop/environment-configuration
+func temporal(role Role, vars map[string]string, f *faults) client.Options {
+	// envconfig takes what is neither as if it were not set, which for TLS would mean plain text.
+	for _, name := range []string{"TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION"} {
+		switch v := strings.ToLower(vars[name]); v {
+		case "", "1", "0", "true", "false":
+		default:
+			f.add(name, "is "+strconv.Quote(vars[name]), "write true or false")
+		}
+	}
+	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
+		DisableFile: role == Demo && vars["TEMPORAL_ADDRESS"] == "" && vars["TEMPORAL_PROFILE"] == "",
+		EnvLookup:   lookup(vars),
+	})
+	if err != nil {
+		f.temporalFile(err, vars)
+		return client.Options{}
+	}
+	if profile.Address == "" && role != Demo {
+		profile.Address = temporalAddress
+	}
+	if profile.Namespace == "" {
+		profile.Namespace = temporalNamespace
+	}
+	// The client also knows addresses such as dns:///host:port.
+	if a := profile.Address; a != "" && !strings.Contains(a, ":///") && !isHostPort(a) {
+		f.add("TEMPORAL_ADDRESS", "is "+strconv.Quote(a), "write host:port, without http://")
+	}
+	if profile.TLS != nil {
+		for _, file := range []struct{ name, path string }{
+			{"TEMPORAL_TLS_CLIENT_CERT_PATH", profile.TLS.ClientCertPath},
+			{"TEMPORAL_TLS_CLIENT_KEY_PATH", profile.TLS.ClientKeyPath},
+			{"TEMPORAL_TLS_SERVER_CA_CERT_PATH", profile.TLS.ServerCACertPath},
+		} {
+			if strings.Contains(file.path, "-----BEGIN") {
+				f.add(file.name, "holds what should be in the file", "use "+strings.TrimSuffix(file.name, "PATH")+"DATA for it")
+				return client.Options{}
+			}
+		}
+	}
+	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
+	if err != nil {
+		f.add("TEMPORAL_TLS_*", "cannot be used", err.Error())
+		return client.Options{}
+	}
+	return options
+}
+
+// temporalFile adds the fault that err tells of. The error of a malformed file may show a secret and is not used.
+func (f *faults) temporalFile(err error, vars map[string]string) {
+	const name = "TEMPORAL_CONFIG_FILE"
+	path := vars[name]
+	if path == "" {
+		path = envconfig.DefaultConfigFilePath()
+	}
+	if syntax, ok := errors.AsType[toml.ParseError](err); ok {
+		f.add(name, fmt.Sprintf("(%s) is malformed at line %d", path, syntax.Position.Line), "it must be a temporal.toml as `temporal config` writes it")
+		return
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		f.add(name, "cannot be read", err.Error())
+		return
+	}
+	if p := vars["TEMPORAL_PROFILE"]; p != "" {
+		f.add("TEMPORAL_PROFILE", "is "+strconv.Quote(p), "name a profile that is in "+path+", or leave it out")
+		return
+	}
+	f.add(name, fmt.Sprintf("(%s) cannot be used", path), "it must be a temporal.toml as `temporal config` writes it")
+}
+
+// lookup shows variables to envconfig.
+type lookup map[string]string
+
+func (l lookup) Environ() []string {
+	all := make([]string, 0, len(l))
+	for name, value := range l {
+		all = append(all, name+"="+value)
+	}
+	return all
+}
+
+func (l lookup) LookupEnv(name string) (string, bool) {
+	value, ok := l[name]
+	return value, ok
+}

@@ -1,0 +1,264 @@
+package slacksim
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The defaults of Options, for programs that are pointed at a stand-in.
+const (
+	DefaultBotToken      = "xoxb-sim-token"
+	DefaultAppToken      = "xapp-sim-token"
+	DefaultSigningSecret = "sim-signing-secret"
+)
+
+// Command is a slash command that the app has registered.
+type Command struct {
+	Name        string // with its slash
+	Description string
+	UsageHint   string
+	Raw         bool // text goes out as typed: the manifest's should_escape is off
+}
+
+// Link is a line at the foot of the page.
+type Link struct {
+	Text string `json:"text"`
+	URL  string `json:"url"`
+}
+
+// Options say how a Server behaves. The zero value is a Socket Mode workspace with the default tokens.
+type Options struct {
+	BotToken      string
+	AppToken      string
+	SigningSecret string
+
+	// RequestURL switches from Socket Mode to HTTP: every delivery is a signed POST to it.
+	RequestURL string
+
+	// Commands are those the app has registered. With none, every command goes to the app.
+	Commands []Command
+
+	// BaseURL is where the stand-in is reached, for response URLs. Empty: taken from the first request.
+	BaseURL string
+
+	// Links stand at the foot of the page.
+	Links []Link
+
+	// RateLimit holds chat.postMessage to one per second and channel, with a burst of four.
+	RateLimit bool
+
+	// AckTimeout is how long the app has to acknowledge a delivery. Zero means Slack's 3 s.
+	AckTimeout time.Duration
+
+	// Now is the clock for timestamps and expiry; nil means time.Now. Signatures and AckTimeout use real time.
+	Now func() time.Time
+
+	// Logger receives one line per Web API call and delivery at debug level; nil logs nothing.
+	Logger *slog.Logger
+}
+
+// Server is one workspace and everything that Slack does for it. It is an http.Handler, safe for concurrent use.
+// Close it to end its sockets and event streams.
+type Server struct {
+	opts    Options
+	methods map[string]method
+	mux     *http.ServeMux
+	client  *http.Client
+	log     *slog.Logger
+	done    chan struct{}
+	close   sync.Once
+
+	mu         sync.Mutex
+	changed    chan struct{} // closed, and replaced, on every change
+	version    int64
+	base       string
+	requestURL string
+	revoked    bool
+	scopes     []string
+	lastID     int64
+	lastTS     int64
+
+	users    []*User
+	channels []*Channel
+	groups   []*Group
+	messages []*Message // of all channels, oldest first
+	modals   map[string][]*View
+	homes    map[string]*View
+
+	calls      []*Call
+	deliveries []*Delivery
+	triggers   map[string]*trigger
+	responders map[string]*responder
+	buckets    map[string]*bucket
+
+	faults         []*fault
+	deliveryFaults []*DeliveryFault
+	gates          []*Gate
+	onCall         func(Call) *Fault
+
+	tickets   map[string]bool
+	sockets   []*socket
+	connected int // sockets so far
+	turn      int
+	pending   map[string]chan json.RawMessage
+}
+
+// New returns a workspace with its people and channels, ready to serve.
+func New(o Options) *Server {
+	setDefault(&o.BotToken, DefaultBotToken)
+	setDefault(&o.AppToken, DefaultAppToken)
+	setDefault(&o.SigningSecret, DefaultSigningSecret)
+	if o.AckTimeout == 0 {
+		o.AckTimeout = 3 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		opts:       o,
+		methods:    methods(),
+		mux:        http.NewServeMux(),
+		log:        o.Logger,
+		done:       make(chan struct{}),
+		changed:    make(chan struct{}),
+		base:       strings.TrimSuffix(o.BaseURL, "/"),
+		requestURL: o.RequestURL,
+		scopes:     defaultScopes(),
+		modals:     map[string][]*View{},
+		homes:      map[string]*View{},
+		triggers:   map[string]*trigger{},
+		responders: map[string]*responder{},
+		buckets:    map[string]*bucket{},
+		tickets:    map[string]bool{},
+		pending:    map[string]chan json.RawMessage{},
+		client: &http.Client{
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	s.populate()
+	s.mux.HandleFunc("/api/{method}", s.serveAPI)
+	s.mux.HandleFunc("GET /socket", s.serveSocket)
+	s.mux.HandleFunc("POST /response/{id}", s.serveResponseURL)
+	s.pageRoutes()
+	return s
+}
+
+func setDefault(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+// ServeHTTP serves the Web API under /api/, Socket Mode, response URLs, and the page.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.base == "" {
+		s.base = baseURL(r)
+	}
+	s.mu.Unlock()
+	s.mux.ServeHTTP(w, r)
+}
+
+// Close ends every socket, event stream, held call and wait for an acknowledgement. It admits no socket afterwards.
+func (s *Server) Close() {
+	s.close.Do(func() { close(s.done) })
+	s.Drop(0)
+}
+
+// SetBaseURL sets where the stand-in is reached, for the response URLs of later deliveries.
+func (s *Server) SetBaseURL(url string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.base = strings.TrimSuffix(url, "/")
+}
+
+// SetRequestURL switches later deliveries to signed POSTs to url, or to Socket Mode if url is empty.
+func (s *Server) SetRequestURL(url string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requestURL = url
+}
+
+// SetScopes replaces the bot token's scopes.
+func (s *Server) SetScopes(scopes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scopes = slices.Clone(scopes)
+}
+
+// Scopes returns the bot token's scopes.
+func (s *Server) Scopes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.scopes)
+}
+
+// RevokeToken makes every later call with the bot token fail with token_revoked.
+func (s *Server) RevokeToken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked = true
+}
+
+func defaultScopes() []string {
+	return []string{
+		"chat:write", "commands", "users:read", "usergroups:read",
+		"channels:history", "groups:history", "im:history", "mpim:history",
+		"channels:read", "groups:read", "im:write",
+	}
+}
+
+func baseURL(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// touch tells everyone who waits that something has changed. The caller holds mu.
+func (s *Server) touch() {
+	s.version++
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// newID returns an ID in Slack's form. The caller holds mu.
+func (s *Server) newID(prefix string) string {
+	s.lastID++
+	const eightDigits = 36 * 36 * 36 * 36 * 36 * 36 * 36
+	return prefix + "0" + strings.ToUpper(strconv.FormatInt(eightDigits+s.lastID, 36))
+}
+
+// newTS returns a message timestamp, later than every one before. The caller holds mu.
+func (s *Server) newTS() string {
+	s.lastTS = max(s.opts.Now().UnixMicro(), s.lastTS+1)
+	return formatTS(s.lastTS)
+}
+
+func formatTS(micros int64) string {
+	return fmt.Sprintf("%d.%06d", micros/1e6, micros%1e6)
+}
+
+// parseTS reads "seconds.micros", either part alone included, as microseconds.
+func parseTS(ts string) (int64, bool) {
+	seconds, fraction, _ := strings.Cut(ts, ".")
+	sec, err := strconv.ParseInt(seconds, 10, 48)
+	if err != nil || len(fraction) > 6 {
+		return 0, false
+	}
+	micros, err := strconv.ParseInt((fraction + "000000")[:6], 10, 64)
+	return sec*1e6 + micros, err == nil
+}
+
+func secret() string { return strings.ToLower(rand.Text()) }
