@@ -24,9 +24,9 @@ func demoCommand(environ []string, stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Try it without a Slack workspace: a stand-in for Slack, Temporal, the bot and the worker",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(config.Demo, environ, ".env")
+			cfg, err := config.Load(config.Demo, environ, "") // A deployment's .env is not for it.
 			if err != nil {
 				return setupError{err}
 			}
@@ -81,15 +81,14 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 	if cfg.ReferenceKeys, err = reference.ParseKeys(reference.NewKey()); err != nil {
 		return err
 	}
-	if cfg.Approvers.Empty() {
-		cfg.Approvers = config.Approvers{Users: []string{sim.Person("bob").ID()}, Groups: []string{sim.Group("sre").ID}}
-	}
+	cfg.Approvers = config.Approvers{Users: []string{sim.Person("bob").ID()}, Groups: []string{sim.Group("sre").ID}}
 	return serve(ctx, cfg, config.Run, logger(cfg, stderr), func() {
 		fmt.Fprintf(stdout, `
-  Slack (a stand-in)   http://%s
-  Temporal             %s
+  Slack (a stand-in)    http://%s
+  Temporal's web UI     %s
+  Temporal              %s
 
   Type /greet World as alice; then be bob or carol, and click. Ctrl-C ends it all.
-`, page.Addr(), temporalUI)
+`, page.Addr(), temporalUI, cfg.Temporal.HostPort)
 	})
 }

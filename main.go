@@ -67,24 +67,24 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	root := &cobra.Command{
 		Use:           "countersign",
 		Short:         "Human approvals in Slack for Temporal workflows",
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		RunE:          serveAs(config.Run),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
 		&cobra.Command{
-			Use: "run", Short: "Run the bot and the worker (the default)", Args: cobra.NoArgs, RunE: serveAs(config.Run),
+			Use: "run", Short: "Run the bot and the worker (the default)", Args: noArgs, RunE: serveAs(config.Run),
 		},
 		&cobra.Command{
-			Use: "bot", Short: "Run the bot alone: it receives commands and clicks", Args: cobra.NoArgs, RunE: serveAs(config.Bot),
+			Use: "bot", Short: "Run the bot alone: it receives commands and clicks", Args: noArgs, RunE: serveAs(config.Bot),
 		},
 		&cobra.Command{
-			Use: "worker", Short: "Run the worker alone: it posts cards and closes them", Args: cobra.NoArgs, RunE: serveAs(config.Worker),
+			Use: "worker", Short: "Run the worker alone: it posts cards and closes them", Args: noArgs, RunE: serveAs(config.Worker),
 		},
 		demoCommand(environ, stdout, stderr),
 		&cobra.Command{
-			Use: "key", Short: "Print a fresh key for REFERENCE_KEYS", Args: cobra.NoArgs,
+			Use: "key", Short: "Print a fresh key for REFERENCE_KEYS", Args: noArgs,
 			RunE: func(*cobra.Command, []string) error {
 				_, err := fmt.Fprintln(stdout, reference.NewKey())
 				return err
@@ -96,6 +96,14 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return setupError{err} })
 	return root.ExecuteContext(ctx)
+}
+
+// noArgs refuses arguments, unknown commands among them.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return setupError{err}
+	}
+	return nil
 }
 
 // serve runs the bot, the worker, or both until ctx ends, and then lets them finish what they have in hand. ready is
@@ -139,13 +147,16 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 		<-ctx.Done()
 		return unlessStopped(ctx, context.Cause(ctx))
 	}
+	context.AfterFunc(ctx, func() { l.Info("stopping: what is in hand is finished first") })
 	b := bot.New(bot.Options{
 		Slack: chat, Temporal: temporal, Namespace: cfg.Temporal.Namespace, TaskQueue: cfg.TaskQueue,
 		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, Requesters: bot.Requesters(cfg.Requesters),
 		APIURL: cfg.SlackAPIURL, Log: l,
 	})
 	if cfg.SlackAppToken != "" {
-		err = b.ServeSocket(ctx, api, announce)
+		if err = b.ServeSocket(ctx, api, announce); err != nil {
+			return setupError{fmt.Errorf("slack refuses SLACK_APP_TOKEN (%w): make an app-level token with connections:write, and turn Socket Mode on", err)}
+		}
 	} else {
 		var listener net.Listener
 		if listener, err = net.Listen("tcp", cfg.ListenAddress); err != nil {

@@ -26,7 +26,7 @@ const (
 // ServeSocket receives Slack's deliveries by Socket Mode until ctx ends. Then it takes no new ones, finishes and
 // acknowledges those in hand, and returns nil. ready is called once, when the first socket stands.
 //
-// An error means that Slack refuses the app's token.
+// An error means that Slack refuses the app-level token.
 func (b *Bot) ServeSocket(ctx context.Context, api *slack.Client, ready func()) error {
 	var (
 		s    = &sockets{bot: b, ready: sync.OnceFunc(ready)}

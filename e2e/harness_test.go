@@ -34,6 +34,9 @@ var shared struct {
 	temporal *devserver.Server
 }
 
+// buildFlags are those that the tests were built with.
+var buildFlags []string
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(func() int {
@@ -44,7 +47,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		shared.binary = filepath.Join(dir, "countersign")
-		if out, err := exec.Command("go", "build", "-o", shared.binary, "countersign").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", shared.binary, "countersign")...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
 		}
@@ -98,7 +101,9 @@ func newWorld(t *testing.T, m mode, temporal string, env ...string) *world {
 	t.Helper()
 	ctx, stop := context.WithTimeoutCause(t.Context(), patience, errors.New("waited for too long"))
 	t.Cleanup(stop)
-	sim := slacksim.New(slacksim.Options{})
+	app := manifest(t, m)
+	sim := slacksim.New(slacksim.Options{Commands: commands(app)})
+	sim.SetScopes(app.OAuthConfig.Scopes.Bot...)
 	srv := httptest.NewServer(sim)
 	t.Cleanup(srv.Close)
 	t.Cleanup(sim.Close)
@@ -170,6 +175,9 @@ func (w *world) launch(role string, env ...string) *process {
 	}()
 	w.Cleanup(func() {
 		p.kill()
+		if strings.Contains(p.log.String(), "DATA RACE") {
+			w.Errorf("countersign %s has a data race", role)
+		}
 		if w.Failed() {
 			w.Logf("log of countersign %s:\n%s", role, p.log)
 		}

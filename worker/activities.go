@@ -32,8 +32,8 @@ var (
 // PrepareRequest gives a request the deployment's defaults, and refuses one that nobody could decide or that asks for
 // more than the operator allows. Its errors are of type [workflows.ErrTypeInvalidRequest] and list all that is wrong.
 func (a *Activities) PrepareRequest(ctx context.Context, r workflows.Request) (workflows.Request, error) {
-	if r.Approvers.Empty() {
-		r.Approvers = a.Policy.Approvers
+	if r.Approvers.Empty() { // It leaves it to the operator who decides.
+		r.Approvers, r.AllowSelf = a.Policy.Approvers, a.Policy.AllowSelf
 	}
 	if r.ExpiresAt.IsZero() {
 		r.ExpiresAt = activity.GetInfo(ctx).ScheduledTime.Add(a.Policy.Deadline)
@@ -41,7 +41,6 @@ func (a *Activities) PrepareRequest(ctx context.Context, r workflows.Request) (w
 	if faults := a.Policy.faults(r); len(faults) > 0 {
 		return r, workflows.InvalidRequestError(strings.Join(faults, " "))
 	}
-	r.AllowSelf = a.Policy.AllowSelf
 	return r, nil
 }
 
@@ -62,7 +61,7 @@ func (p Policy) faults(r workflows.Request) (faults []string) {
 	fault(r.Approvers.Channel && !p.Approvers.Channel, "The worker's APPROVERS does not allow that anyone in the channel decides.")
 	fault(r.AllowSelf && !p.AllowSelf, "The worker's ALLOW_SELF_APPROVAL does not allow that the requester decides.")
 	only := r.Approvers.Users
-	fault(len(only) == 1 && only[0] == r.Requester && len(r.Approvers.Groups) == 0 && !r.Approvers.Channel && !p.AllowSelf,
+	fault(len(only) == 1 && only[0] == r.Requester && len(r.Approvers.Groups) == 0 && !r.Approvers.Channel && !r.AllowSelf,
 		"The only approver is the requester, who may not decide their own request.")
 	return faults
 }
@@ -94,6 +93,8 @@ func (a *Activities) ComposeGreeting(ctx context.Context, r workflows.Request) (
 	} else if err != nil {
 		return workflows.Decision{}, failure(fmt.Errorf("tell the workflow where the card is: %w", err))
 	}
+	a.Log.Info("card posted", "workflow_id", info.WorkflowExecution.ID, "run_id", info.WorkflowExecution.RunID,
+		"activity_id", info.ActivityID, "channel", posted.Channel)
 	return workflows.Decision{}, activity.ErrResultPending
 }
 

@@ -31,7 +31,7 @@ type Deps struct {
 type Policy struct {
 	// Approvers decide where a request names nobody. Only where they include Channel may a request ask for it.
 	Approvers workflows.Approvers
-	// AllowSelf lets requesters decide their own requests.
+	// AllowSelf lets requesters decide their own requests: those that name nobody, and those that ask for it.
 	AllowSelf bool
 	// Deadline is how long a request waits that does not say.
 	Deadline time.Duration

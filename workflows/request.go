@@ -18,7 +18,7 @@ type Request struct {
 	Channel string `json:"channel"`
 	// Requester is the Slack user ID of the person who asks; empty where no person does.
 	Requester string `json:"requester,omitempty"`
-	// Approvers may decide. Empty means the deployment's APPROVERS.
+	// Approvers may decide. Empty means the deployment's APPROVERS, and its ALLOW_SELF_APPROVAL.
 	Approvers Approvers `json:"approvers"`
 	// AllowSelf lets the requester decide too.
 	AllowSelf bool `json:"allow_self,omitempty"`

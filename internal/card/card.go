@@ -243,7 +243,10 @@ func top(head string, r workflows.Request, rest string) string {
 		}
 		s += "…"
 	}
-	return s + ". " + rest
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s + " " + rest
 }
 
 // mentionless is text for where Slack shows no people.

@@ -96,11 +96,19 @@ func TestGolden(t *testing.T) {
 
 func golden(t *testing.T, name string, v any) {
 	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var readable any // without the escapes of the client library's own encoding
+	if err := json.Unmarshal(b, &readable); err != nil {
+		t.Fatal(err)
+	}
 	var got bytes.Buffer
 	enc := json.NewEncoder(&got)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+	if err := enc.Encode(readable); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", name+".json")
@@ -347,13 +355,13 @@ func TestSentence(t *testing.T) {
 		m    Markup
 		want string
 	}{
-		"approved":           {by(workflows.Approved, bob, ""), Mrkdwn, "Approved by <@U0BOB00001> on <!date^1795186800^{date_short_pretty} at {time}|2026-11-20 13:30 UTC>."},
+		"approved":           {by(workflows.Approved, bob, ""), Mrkdwn, "Approved by <@U0BOB00001> on <!date^1795181400^{date_short_pretty} at {time}|2026-11-20 13:30 UTC>."},
 		"approved, bare":     {by(workflows.Approved, bob, ""), Bare, "Approved by bob on 2026-11-20 13:30 UTC."},
 		"hostile name, bare": {by(workflows.Rejected, evil, ""), Bare, "Rejected by bob <!channel> on 2026-11-20 13:30 UTC."},
 		"outside":            {by(workflows.Rejected, workflows.Person{}, ""), Bare, "Rejected on 2026-11-20 13:30 UTC, decided outside Slack."},
 		"expired":            {ended(workflows.Expired, ""), Bare, "Expired on 2026-11-20 13:30 UTC: nobody decided in time."},
 		"withdrawn":          {ended(workflows.Withdrawn, ""), Bare, "Withdrawn on 2026-11-20 13:30 UTC, before anybody decided."},
-		"failed":             {ended(workflows.Failed, "a <b>\n& c"), Mrkdwn, "Ended on <!date^1795186800^{date_short_pretty} at {time}|2026-11-20 13:30 UTC> without a decision. a &lt;b&gt; &amp; c"},
+		"failed":             {ended(workflows.Failed, "a <b>\n& c"), Mrkdwn, "Ended on <!date^1795181400^{date_short_pretty} at {time}|2026-11-20 13:30 UTC> without a decision. a &lt;b&gt; &amp; c"},
 		"failed, bare":       {ended(workflows.Failed, "a <b>\n& c"), Bare, "Ended on 2026-11-20 13:30 UTC without a decision. a <b> & c"},
 		"no time known":      {workflows.Result{Outcome: workflows.Failed}, Mrkdwn, "Ended without a decision."},
 	} {

@@ -54,7 +54,7 @@ type Config struct {
 	TaskQueue string `env:"TASK_QUEUE" envDefault:"countersign"`
 	// Approvers are those who may decide a request that names nobody. They may be none.
 	Approvers Approvers `env:"APPROVERS"`
-	// AllowSelfApproval lets a request allow its requester to decide it.
+	// AllowSelfApproval lets requesters decide their own requests.
 	AllowSelfApproval bool `env:"ALLOW_SELF_APPROVAL" envDefault:"false"`
 	// Requesters are those who may use the slash commands.
 	Requesters Requesters `env:"REQUESTERS" envDefault:"members"`
@@ -76,13 +76,16 @@ const (
 // Load reads the configuration from environ, which is as os.Environ gives it, and from the file at dotenvPath, which
 // need not exist; an empty path means none. The error is an *Error with every fault.
 //
-// The demo has a Slack and keys of its own: for it SLACK_* and REFERENCE_KEYS are ignored, and temporal.toml is
-// read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set.
+// The demo has a Slack with people of its own, and keys: for it SLACK_*, APPROVERS, REQUESTERS and REFERENCE_KEYS are
+// ignored, and temporal.toml is read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set.
 func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 	var f faults
 	vars := merge(environ, dotenvPath, &f)
 	if role == Demo {
-		for _, name := range []string{"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_API_URL", "REFERENCE_KEYS"} {
+		for _, name := range []string{
+			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_API_URL",
+			"APPROVERS", "REQUESTERS", "REFERENCE_KEYS",
+		} {
 			delete(vars, name)
 		}
 	}

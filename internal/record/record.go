@@ -75,9 +75,12 @@ func Look(ctx context.Context, t Temporal, workflowID, runID, activityID string)
 	if err != nil {
 		return Activity{}, fmt.Errorf("describe workflow %s: %w", workflowID, err)
 	}
-	for _, p := range d.GetPendingActivities() {
-		if p.GetActivityId() == activityID {
-			return pending(p), nil
+	// A closed workflow still lists the activities that were pending when it closed.
+	if d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		for _, p := range d.GetPendingActivities() {
+			if p.GetActivityId() == activityID {
+				return pending(p), nil
+			}
 		}
 	}
 	a, err := ended(t.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT), activityID)

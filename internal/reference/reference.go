@@ -48,8 +48,6 @@ type Reference struct {
 	Channel bool
 	// AllowSelf lets the requester decide.
 	AllowSelf bool
-	// AllowGuests lets guests decide who are not named.
-	AllowGuests bool
 	// Digest is the SHA-256 of the request as it was shown.
 	Digest [32]byte
 }
@@ -134,7 +132,6 @@ const (
 	tagGroup // once for each
 	tagChannel
 	tagAllowSelf
-	tagAllowGuests
 	tagDigest
 )
 
@@ -162,7 +159,6 @@ func encode(r Reference) []byte {
 	}
 	flag(tagChannel, r.Channel)
 	flag(tagAllowSelf, r.AllowSelf)
-	flag(tagAllowGuests, r.AllowGuests)
 	field(tagDigest, string(r.Digest[:]))
 	return b
 }
@@ -200,8 +196,6 @@ func decode(b []byte) (Reference, error) {
 			r.Channel = true
 		case tagAllowSelf:
 			r.AllowSelf = true
-		case tagAllowGuests:
-			r.AllowGuests = true
 		case tagDigest:
 			if len(v) != len(r.Digest) {
 				return Reference{}, ErrMalformed

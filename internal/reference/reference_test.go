@@ -25,7 +25,7 @@ func TestRoundTrip(t *testing.T) {
 		},
 		"odd IDs": {
 			WorkflowID: "a,b\x00\n\xff.é", RunID: "", ActivityID: strings.Repeat("x", 300),
-			Users: []string{"", "U1,U2"}, Groups: []string{"S.1"}, AllowGuests: true,
+			Users: []string{"", "U1,U2"}, Groups: []string{"S.1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestEachFlagStandsAlone(t *testing.T) {
 	t.Parallel()
 	keys := parse(t, NewKey())
 	for i := range 8 {
-		want := Reference{Channel: i&1 > 0, AllowSelf: i&2 > 0, AllowGuests: i&4 > 0}
+		want := Reference{Channel: i&1 > 0, AllowSelf: i&2 > 0}
 		got, err := keys.Open(seal(t, keys, want))
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestBrokenFields(t *testing.T) {
 		"value cut short":     "\x01\x05abcd",
 		"length too large":    "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",
 		"length overflows":    "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xffa",
-		"digest of 31 bytes":  "\x0a\x1f" + strings.Repeat("d", 31),
+		"digest of 31 bytes":  string([]byte{tagDigest, 31}) + strings.Repeat("d", 31),
 		"length ends midways": "\x01\x80",
 	} {
 		if _, err := decode([]byte(plain)); !errors.Is(err, ErrMalformed) {
@@ -345,7 +345,7 @@ func example(n int) Reference {
 		Requester:  "U0123456789",
 		Groups:     []string{"S0123456789"},
 		Digest:     sha256.Sum256([]byte("the request")),
-		AllowSelf:  true, AllowGuests: true,
+		AllowSelf:  true,
 	}
 	for i := range n {
 		r.Users = append(r.Users, fmt.Sprintf("U%010d", i))

@@ -1,0 +1,261 @@
+package e2e
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"countersign/internal/slacksim"
+	"countersign/workflows"
+)
+
+func TestExpiry(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", "DEADLINE=2s")
+		bob := w.as("bob", "general")
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		w.failsAs(run, workflows.ErrTypeExpired)
+		w.closed(card, "Expired on <!date^")
+		w.reply(card, "<@"+w.sim.Person("alice").ID()+">")
+		w.click(bob.Force(), card, "approve", true)
+		w.told(bob, "Expired")
+	})
+}
+
+// isCancelled checks that the workflow ended as cancelled.
+func (w *world) isCancelled(run client.WorkflowRun) {
+	w.Helper()
+	_, err := w.result(run)
+	var cancelled *temporal.CanceledError
+	if !errors.As(err, &cancelled) {
+		w.Fatalf("workflow ended with %v, want cancelled", err)
+	}
+}
+
+func TestWithdrawal(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		w.must(w.temporal.CancelWorkflow(w.ctx, run.GetID(), run.GetRunID()))
+		w.isCancelled(run)
+		w.closed(card, "Withdrawn on <!date^")
+		w.reply(card, "Withdrawn")
+	})
+}
+
+func TestLateClickOnWithdrawn(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		bob := w.as("bob", "general")
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		// The card is about to be closed: its buttons are still there.
+		closing := w.sim.Hold("chat.update", slacksim.Before)
+		w.must(w.temporal.CancelWorkflow(w.ctx, run.GetID(), run.GetRunID()))
+		_, err := closing.Wait(w.ctx)
+		w.must(err)
+		w.click(bob, card, "approve", true)
+		w.told(bob, "Withdrawn")
+		closing.Release()
+		w.isCancelled(run)
+		w.closed(card, "Withdrawn")
+	})
+}
+
+func TestWithdrawalDuringThePost(t *testing.T) {
+	for name, moment := range map[string]slacksim.Moment{"before Slack has it": slacksim.Before, "after Slack has it": slacksim.After} {
+		t.Run(name, func(t *testing.T) {
+			bothModes(t, func(w *world) {
+				w.start("run")
+				post := w.sim.Hold("chat.postMessage", moment)
+				run := w.ask("general", "World")
+				_, err := post.Wait(w.ctx)
+				w.must(err)
+				w.must(w.temporal.CancelWorkflow(w.ctx, run.GetID(), run.GetRunID()))
+				w.isCancelled(run)
+				post.Release()
+				card := w.message("general", slacksim.Contains("Greet World"))
+				w.closed(card, "Withdrawn")
+			})
+		})
+	}
+}
+
+func TestExpiryDuringThePost(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", "DEADLINE=2s")
+		post := w.sim.Hold("chat.postMessage", slacksim.Before)
+		run := w.ask("general", "World")
+		_, err := post.Wait(w.ctx)
+		w.must(err)
+		w.failsAs(run, workflows.ErrTypeExpired)
+		post.Release()
+		w.closed(w.message("general", slacksim.Contains("Greet World")), "Expired")
+	})
+}
+
+func TestTerminated(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		bob, carol := w.as("bob", "general"), w.as("carol", "general")
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		w.must(w.temporal.TerminateWorkflow(w.ctx, run.GetID(), run.GetRunID(), "an operator's reason"))
+		w.click(bob, card, "approve", true)
+		w.told(bob, "terminated")
+		w.closed(card, "The workflow that asked was terminated.", "Greet World")
+		w.click(carol.Force(), card, "reject", true)
+		w.told(carol, "terminated")
+	})
+}
+
+func TestDecidedOutsideSlack(t *testing.T) {
+	type end func(w *world, run client.WorkflowRun, activity string) error
+	tests := map[string]struct {
+		end  end
+		says string
+	}{
+		"completed": {func(w *world, run client.WorkflowRun, activity string) error {
+			return w.temporal.CompleteActivityByID(w.ctx, "default", run.GetID(), run.GetRunID(), activity, "fine by me", nil)
+		}, "Approved on"},
+		"failed": {func(w *world, run client.WorkflowRun, activity string) error {
+			return w.temporal.CompleteActivityByID(w.ctx, "default", run.GetID(), run.GetRunID(), activity, nil,
+				temporal.NewApplicationErrorWithOptions("no", "", temporal.ApplicationErrorOptions{NonRetryable: true}))
+		}, "Rejected on"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bothModes(t, func(w *world) {
+				w.start("run")
+				run := w.ask("general", "World")
+				card := w.card("general", "Greet World")
+				w.must(test.end(w, run, w.openActivity(run)))
+				w.closed(card, test.says, "decided outside Slack")
+				bob := w.as("bob", "general")
+				w.click(bob.Force(), card, "approve", true)
+				w.told(bob, "decided outside Slack")
+			})
+		})
+	}
+}
+
+// openActivity is the ID of the run's one pending activity.
+func (w *world) openActivity(run client.WorkflowRun) string {
+	w.Helper()
+	d, err := w.temporal.DescribeWorkflowExecution(w.ctx, run.GetID(), run.GetRunID())
+	w.must(err)
+	if n := len(d.GetPendingActivities()); n != 1 {
+		w.Fatalf("%d pending activities, want 1", n)
+	}
+	return d.GetPendingActivities()[0].GetActivityId()
+}
+
+func TestCardDeleted(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		w.sim.Delete(card.Channel, card.TS)
+		// The page that he looks at still has it.
+		w.click(w.as("bob", "general").Force(), card, "approve", true)
+		if got, err := w.result(run); got != "Hello, World!" || err != nil {
+			w.Errorf("Greeting returned %q, %v", got, err)
+		}
+		// There is no thread any more, but the requester is told all the same.
+		alice := w.sim.Person("alice")
+		w.message(card.Channel, func(m slacksim.Message) bool {
+			return slacksim.Contains("Approved by")(m) && slacksim.Contains("<@"+alice.ID()+">")(m)
+		})
+	})
+}
+
+// twoGreetings is a workflow with two open questions.
+func twoGreetings(ctx workflow.Context, in [2]workflows.Request) ([2]workflows.Result, error) {
+	var (
+		results  [2]workflows.Result
+		requests = workflows.NewRequests(ctx)
+		done     = workflow.NewWaitGroup(ctx)
+		failed   error
+	)
+	for i, r := range in {
+		done.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer done.Done()
+			res, err := requests.Ask(ctx, r)
+			results[i] = res
+			failed = errors.Join(failed, err)
+		})
+	}
+	done.Wait(ctx)
+	return results, failed
+}
+
+func TestTwoQuestionsInOneWorkflow(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		// The team's own workflow runs on a worker and a task queue of its own.
+		own := worker.New(w.temporal, w.queue+"-own", worker.Options{DisableRegistrationAliasing: true})
+		own.RegisterWorkflowWithOptions(func(ctx workflow.Context, in [2]workflows.Request) ([2]workflows.Result, error) {
+			return twoGreetings(workflow.WithTaskQueue(ctx, w.queue), in)
+		}, workflow.RegisterOptions{Name: "TwoGreetings"})
+		w.must(own.Start())
+		w.Cleanup(own.Stop)
+
+		request := func(title string) workflows.Request {
+			return workflows.Request{Title: title, Channel: w.sim.Channel("general").ID, Requester: w.sim.Person("alice").ID()}
+		}
+		run, err := w.temporal.ExecuteWorkflow(w.ctx, client.StartWorkflowOptions{TaskQueue: w.queue + "-own"}, "TwoGreetings",
+			[2]workflows.Request{request("Greet World"), request("Greet Everybody")})
+		w.must(err)
+		first, second := w.card("general", "Greet World"), w.card("general", "Greet Everybody")
+		bob, carol := w.as("bob", "general"), w.as("carol", "general")
+
+		w.click(carol, second, "reject", true)
+		modal, err := carol.Modal(w.ctx)
+		w.must(err)
+		_, err = carol.Submit(w.ctx, modal, nil)
+		w.must(err)
+		w.closed(second, "Rejected by <@"+carol.ID()+">")
+		if m, _ := w.sim.Message(first.Channel, first.TS); len(m.Buttons()) != 2 {
+			w.Errorf("the other question's card has %d buttons, want 2", len(m.Buttons()))
+		}
+		w.click(bob, first, "approve", true)
+		w.closed(first, "Approved by <@"+bob.ID()+">")
+
+		var got [2]workflows.Result
+		w.must(run.Get(w.ctx, &got))
+		if got[0].Outcome != workflows.Approved || got[1].Outcome != workflows.Rejected {
+			w.Errorf("outcomes %q and %q, want approved and rejected", got[0].Outcome, got[1].Outcome)
+		}
+		for i, card := range []slacksim.Message{first, second} {
+			if want := (workflows.Card{Channel: card.Channel, TS: card.TS}); got[i].Card != want {
+				w.Errorf("result %d has the card %+v, want %+v", i, got[i].Card, want)
+			}
+		}
+	})
+}
+
+// A caller must not wait for a card that Slack does not let us close.
+func TestSlackDownAtTheEnd(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		w.sim.Inject(slacksim.Fault{Method: "chat.update", Status: 503})
+		began := time.Now()
+		w.click(w.as("bob", "general"), card, "approve", true)
+		if got, err := w.result(run); got != "Hello, World!" || err != nil {
+			w.Errorf("Greeting returned %q, %v", got, err)
+		}
+		w.Logf("the workflow ended %v after the click, its card still open", time.Since(began))
+		w.sim.ClearFaults()
+		w.closed(card, "Approved by")
+	})
+}

@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"testing"
+
+	"countersign/internal/slacksim"
+)
+
+func TestWhoMayNotDecide(t *testing.T) {
+	tests := map[string]struct {
+		approvers string // of names; empty: bob and carol
+		clicker   string
+		channel   string
+		told      string
+	}{
+		"stranger":                 {clicker: "dave", channel: "general", told: "Only <@"},
+		"requester on own request": {approvers: "alice,bob", clicker: "alice", channel: "general", told: "You asked for this yourself"},
+		"external":                 {approvers: "channel", clicker: "external", channel: "partners", told: "Only people of this workspace"},
+		"guest":                    {approvers: "channel", clicker: "guest", channel: "general", told: "Guests can decide only where they are named"},
+		"guest in a group":         {approvers: "sre", clicker: "guest", channel: "general", told: "Guests can decide only where they are named"},
+		"bot":                      {approvers: "channel", clicker: "robot", channel: "general", told: "Only active people"},
+		"deactivated":              {approvers: "channel", clicker: "former", channel: "general", told: "Only active people"},
+		"not in the group":         {approvers: "sre", clicker: "dave", channel: "general", told: "Only <!subteam^"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bothModes(t, func(w *world) {
+				w.sim.AddPerson(slacksim.User{Name: "dave"})
+				w.sim.Join("general", "dave")
+				w.sim.AddGroup(slacksim.Group{Handle: "sre", Members: []string{"bob", "guest"}})
+				w.start("run", w.approvers(test.approvers)...)
+				run := w.ask(test.channel, "World")
+				card := w.card(test.channel, "Greet World")
+				clicker := w.as(test.clicker, test.channel)
+
+				w.click(clicker.Force(), card, "approve", true)
+				w.told(clicker, test.told)
+				w.click(clicker.Force(), card, "reject", true)
+				w.must(clicker.NoModal(w.ctx))
+
+				// The request is as open as before.
+				w.click(w.as("bob", test.channel), card, "approve", true)
+				if got, err := w.result(run); got != "Hello, World!" || err != nil {
+					w.Errorf("Greeting returned %q, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+// approvers is the environment for these approvers.
+func (w *world) approvers(names string) []string {
+	if names == "" {
+		return nil
+	}
+	return []string{"APPROVERS=" + w.ids(names)}
+}
+
+func TestGroupDecides(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", w.approvers("sre")...)
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		before := len(w.sim.Calls("usergroups.users.list"))
+		w.click(w.as("carol", "general"), card, "approve", true)
+		w.closed(card, "Approved by <@"+w.sim.Person("carol").ID()+">")
+		// Asking looked the group up; within a minute nobody asks again.
+		if n := len(w.sim.Calls("usergroups.users.list")); n != before {
+			w.Errorf("the click looked the group up %d times more, want none: it was known", n-before)
+		}
+		if _, err := w.result(run); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+func TestNamedGuestDecides(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", w.approvers("guest")...)
+		run := w.ask("general", "World")
+		w.click(w.as("guest", "general"), w.card("general", "Greet World"), "approve", true)
+		if _, err := w.result(run); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+func TestSelfApprovalAllowed(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", append(w.approvers("alice"), "ALLOW_SELF_APPROVAL=true")...)
+		run := w.ask("general", "World")
+		w.click(w.as("alice", "general"), w.card("general", "Greet World"), "approve", true)
+		if _, err := w.result(run); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+func TestDirectoryDown(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", w.approvers("channel")...)
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		bob := w.as("bob", "general")
+		w.sim.Inject(slacksim.Fault{Method: "users.info", Status: 500})
+		w.click(bob, card, "approve", false)
+		w.told(bob, "I could not check with Slack")
+		w.sim.ClearFaults()
+		w.click(bob, card, "approve", true)
+		if _, err := w.result(run); err != nil {
+			w.Error(err)
+		}
+	})
+}

@@ -1,0 +1,623 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"countersign/workflows"
+)
+
+func (w *world) greet() (string, error) {
+	w.Helper()
+	w.ExecuteWorkflow(workflows.Greeting, greeting)
+	if !w.IsWorkflowCompleted() {
+		w.Fatal("the workflow has not completed")
+	}
+	if err := w.GetWorkflowError(); err != nil {
+		return "", err
+	}
+	var s string
+	if err := w.GetWorkflowResult(&s); err != nil {
+		w.Fatal(err)
+	}
+	return s, nil
+}
+
+// greeted fails the test where the greeting was not approved.
+func (w *world) greeted() {
+	w.Helper()
+	if s, err := w.greet(); s != "Hello, World!" || err != nil {
+		w.Fatalf("Greeting = %q, %v; want Hello, World!", s, err)
+	}
+	want := []workflows.GreetingMessage{{Channel: "C0GENERAL1", Text: "Hello, World!"}}
+	if diff := cmp.Diff(want, inputs[workflows.GreetingMessage](w, workflows.PostGreeting)); diff != "" {
+		w.Errorf("PostGreeting (-want +got):\n%s", diff)
+	}
+}
+
+// refused fails the test where the greeting did not fail with that type, and returns the failure.
+func (w *world) refused(errType string) *temporal.ApplicationError {
+	w.Helper()
+	s, err := w.greet()
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) || app.Type() != errType {
+		w.Fatalf("Greeting = %q, %v; want an error of type %s", s, err, errType)
+	}
+	w.executed(0, workflows.PostGreeting)
+	return app
+}
+
+// cancelled fails the test where the greeting did not end cancelled.
+func (w *world) cancelled() {
+	w.Helper()
+	s, err := w.greet()
+	if !temporal.IsCanceledError(err) {
+		w.Fatalf("Greeting = %q, %v; want it cancelled", s, err)
+	}
+	w.executed(0, workflows.PostGreeting)
+}
+
+func TestApproved(t *testing.T) {
+	w := newWorld(t)
+	var d workflows.Decision
+	w.at(time.Second, func() { w.signal(0, posted) })
+	w.at(time.Hour, func() { d = w.click(0, workflows.Approved, "") })
+	w.greeted()
+
+	c := w.closing()
+	want := workflows.Result{Outcome: workflows.Approved, Decisions: []workflows.Decision{d}, Card: posted, EndedAt: started.Add(time.Hour)}
+	if diff := cmp.Diff(want, c.Result); diff != "" {
+		t.Errorf("closed with (-want +got):\n%s", diff)
+	}
+	if c.Request.Title != "Greet World" || c.Request.Requester != greeting.RequestedBy || !c.AskedAt.Equal(started) || c.WorkflowID == "" || c.RunID == "" {
+		t.Errorf("closed %+v", c)
+	}
+	if diff := cmp.Diff([]workflows.Closing{c}, inputs[workflows.Closing](w, workflows.TellRequester)); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	w.executed(0, workflows.EndDecision)
+	w.executed(0, workflows.PostCard)
+	if names := w.names(); names[len(names)-1] != workflows.PostGreeting {
+		t.Errorf("executed %q, want the greeting after the card is closed", names)
+	}
+}
+
+func TestNobodyAsked(t *testing.T) {
+	w := newWorld(t)
+	w.at(time.Second, func() { w.signal(0, posted) })
+	w.at(time.Hour, func() { w.click(0, workflows.Approved, "") })
+	w.ExecuteWorkflow(workflows.Greeting, workflows.GreetingInput{Name: "World", Channel: "C0GENERAL1"})
+	var s string
+	if err := w.GetWorkflowResult(&s); err != nil || s != "Hello, World!" {
+		t.Errorf("Greeting = %q, %v; want Hello, World!", s, err)
+	}
+	w.executed(1, workflows.CloseCard)
+	w.executed(0, workflows.TellRequester)
+}
+
+func TestNameIsEmpty(t *testing.T) {
+	w := newWorld(t)
+	w.ExecuteWorkflow(workflows.Greeting, workflows.GreetingInput{Name: " \t", Channel: "C0GENERAL1"})
+	var app *temporal.ApplicationError
+	if err := w.GetWorkflowError(); !errors.As(err, &app) || app.Type() != workflows.ErrTypeInvalidRequest {
+		t.Errorf("Greeting: %v, want an error of type %s", err, workflows.ErrTypeInvalidRequest)
+	}
+	if names := w.names(); len(names) > 0 {
+		t.Errorf("executed %q, want nothing", names)
+	}
+}
+
+func TestRejected(t *testing.T) {
+	t.Run("by failing the activity", func(t *testing.T) {
+		w := newWorld(t)
+		var d workflows.Decision
+		w.at(time.Second, func() { w.signal(0, posted) })
+		w.at(time.Hour, func() { d = w.click(0, workflows.Rejected, "Not today.") })
+		w.isRejected(&d)
+	})
+	// Where no attempt has the activity, it can be completed only.
+	t.Run("by completing the activity", func(t *testing.T) {
+		w := newWorld(t)
+		var d workflows.Decision
+		w.at(time.Second, func() { w.signal(0, posted) })
+		w.at(time.Hour, func() {
+			q := w.question(0)
+			d = workflows.Decision{Outcome: workflows.Rejected, By: bob, At: w.Now().UTC(), Reason: "Not today.", Card: posted}
+			d.Digest = digest(q.request)
+			w.complete(q.id, d, nil)
+		})
+		w.isRejected(&d)
+	})
+}
+
+func (w *world) isRejected(d *workflows.Decision) {
+	w.Helper()
+	app := w.refused(workflows.ErrTypeRejected)
+	var got workflows.Decision
+	if err := app.Details(&got); err != nil {
+		w.Fatal(err)
+	}
+	if diff := cmp.Diff(*d, got); diff != "" {
+		w.Errorf("details (-want +got):\n%s", diff)
+	}
+	if !app.NonRetryable() || app.Category() != temporal.ApplicationErrorCategoryBenign {
+		w.Errorf("the rejection is retryable, or somebody's alarm: %v", app)
+	}
+	if c := w.closing(); c.Result.Outcome != workflows.Rejected || c.Result.Decisions[0].Reason != "Not today." || c.Result.Card != posted {
+		w.Errorf("closed with %+v", c.Result)
+	}
+	w.executed(1, workflows.TellRequester)
+	w.executed(0, workflows.EndDecision)
+}
+
+func TestExpired(t *testing.T) {
+	t.Run("nobody clicked", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Second, func() { w.signal(0, posted) })
+		app := w.refused(workflows.ErrTypeExpired)
+		if !app.NonRetryable() {
+			t.Error("the expiry is retryable")
+		}
+		want := []workflows.EndDecisionInput{{ActivityID: w.question(0).id, Outcome: workflows.Expired}}
+		if diff := cmp.Diff(want, inputs[workflows.EndDecisionInput](w, workflows.EndDecision)); diff != "" {
+			t.Errorf("EndDecision (-want +got):\n%s", diff)
+		}
+		if c := w.closing(); c.Result.Outcome != workflows.Expired || c.Result.Card != posted || !c.Result.EndedAt.Equal(deadline) {
+			t.Errorf("closed with %+v, want expired at %v", c.Result, deadline)
+		}
+		w.executed(1, workflows.TellRequester)
+	})
+	// The server has the click already when the deadline's end is reported.
+	t.Run("click was first", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Second, func() { w.signal(0, posted) })
+		w.endDecision = func(in workflows.EndDecisionInput) (workflows.Card, error) {
+			w.click(0, workflows.Approved, "")
+			w.complete(in.ActivityID, nil, temporal.NewCanceledError(workflows.Result{Outcome: in.Outcome}))
+			return posted, nil
+		}
+		w.greeted()
+		w.executed(1, workflows.EndDecision)
+		if c := w.closing(); c.Result.Outcome != workflows.Approved || len(c.Result.Decisions) != 1 || c.Result.Decisions[0].By != bob {
+			t.Errorf("closed with %+v, want approved by bob", c.Result)
+		}
+	})
+	t.Run("rejection was first", func(t *testing.T) {
+		w := newWorld(t)
+		w.endDecision = func(workflows.EndDecisionInput) (workflows.Card, error) {
+			w.click(0, workflows.Rejected, "Not today.")
+			return posted, nil
+		}
+		w.refused(workflows.ErrTypeRejected)
+		w.executed(1, workflows.EndDecision)
+	})
+	// A worker's attempt ran into the backstop: not a person's no either.
+	t.Run("activity timed out", func(t *testing.T) {
+		w := newWorld(t)
+		w.compose = func(context.Context, workflows.Request) (workflows.Decision, error) {
+			return workflows.Decision{}, temporal.NewTimeoutError(3, nil)
+		}
+		w.SetTestTimeout(time.Minute)
+		w.refused(workflows.ErrTypeExpired)
+	})
+	// No attempt has the activity, for the workers are down or Slack is: the server cancels it by itself, and says nothing
+	// of why.
+	t.Run("no attempt under way", func(t *testing.T) {
+		w := newWorld(t)
+		w.SetWorkerOptions(worker.Options{})
+		w.endDecision = func(workflows.EndDecisionInput) (workflows.Card, error) { return workflows.Card{}, nil }
+		w.refused(workflows.ErrTypeExpired)
+		if c := w.closing(); c.Result.Outcome != workflows.Expired {
+			t.Errorf("closed as %s, want expired", c.Result.Outcome)
+		}
+	})
+	t.Run("EndDecision has to be tried again", func(t *testing.T) {
+		w := newWorld(t)
+		end, tries := w.endDecision, 0
+		w.endDecision = func(in workflows.EndDecisionInput) (workflows.Card, error) {
+			if tries++; tries < 5 {
+				return workflows.Card{}, errors.New("temporal is away")
+			}
+			return end(in)
+		}
+		w.refused(workflows.ErrTypeExpired)
+		w.executed(5, workflows.EndDecision)
+	})
+}
+
+func TestDeadlineHasPassedAlready(t *testing.T) {
+	for name, ago := range map[string]time.Duration{"a minute ago": time.Minute, "two hours ago": 2 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			prepare := w.prepare
+			w.prepare = func(ctx context.Context, r workflows.Request) (workflows.Request, error) {
+				r.ExpiresAt = started.Add(-ago)
+				return prepare(ctx, r)
+			}
+			valid := true
+			w.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
+				if info.ActivityType.Name == workflows.ComposeGreeting {
+					valid = info.ScheduleToCloseTimeout > 0
+				}
+			})
+			w.refused(workflows.ErrTypeExpired)
+			if !valid {
+				t.Error("an activity with a negative timeout: a server refuses to schedule it, for ever")
+			}
+		})
+	}
+}
+
+func TestWithdrawn(t *testing.T) {
+	t.Run("cancelled while open", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Second, func() { w.signal(0, posted) })
+		w.at(time.Hour, w.CancelWorkflow)
+		w.cancelled()
+		want := []workflows.EndDecisionInput{{ActivityID: w.question(0).id, Outcome: workflows.Withdrawn}}
+		if diff := cmp.Diff(want, inputs[workflows.EndDecisionInput](w, workflows.EndDecision)); diff != "" {
+			t.Errorf("EndDecision (-want +got):\n%s", diff)
+		}
+		if c := w.closing(); c.Result.Outcome != workflows.Withdrawn || c.Result.Card != posted || !c.Result.EndedAt.Equal(started.Add(time.Hour)) {
+			t.Errorf("closed with %+v, want withdrawn", c.Result)
+		}
+		w.executed(1, workflows.TellRequester)
+	})
+	t.Run("click was first", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Second, func() { w.signal(0, posted) })
+		w.at(time.Hour, w.CancelWorkflow)
+		w.endDecision = func(workflows.EndDecisionInput) (workflows.Card, error) {
+			w.click(0, workflows.Approved, "")
+			return posted, nil
+		}
+		w.greeted()
+		if c := w.closing(); c.Result.Outcome != workflows.Approved {
+			t.Errorf("closed as %s, want approved", c.Result.Outcome)
+		}
+	})
+	t.Run("cancelled after the decision", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Second, func() { w.signal(0, posted) })
+		w.at(time.Hour, func() {
+			w.click(0, workflows.Approved, "")
+			w.CancelWorkflow()
+		})
+		w.greeted()
+	})
+	t.Run("cancelled while it is prepared", func(t *testing.T) {
+		w := newWorld(t)
+		w.prepare = func(context.Context, workflows.Request) (workflows.Request, error) {
+			return workflows.Request{}, activity.ErrResultPending // It takes its time.
+		}
+		w.at(time.Second, w.CancelWorkflow)
+		w.cancelled()
+		w.executed(0, workflows.ComposeGreeting)
+		w.executed(0, workflows.EndDecision)
+		w.executed(0, workflows.CloseCard)
+		told := inputs[workflows.Closing](w, workflows.TellRequester)
+		if len(told) != 1 || told[0].Result.Outcome != workflows.Withdrawn || told[0].Request.Title != "Greet World" {
+			t.Errorf("told %+v, want that it was withdrawn", told)
+		}
+	})
+}
+
+func TestCannotBeAsked(t *testing.T) {
+	t.Run("invalid request", func(t *testing.T) {
+		w := newWorld(t)
+		w.prepare = func(context.Context, workflows.Request) (workflows.Request, error) {
+			return workflows.Request{}, workflows.InvalidRequestError("Nobody may decide this request.")
+		}
+		app := w.refused(workflows.ErrTypeInvalidRequest)
+		if app.Message() != "Nobody may decide this request." || !app.NonRetryable() {
+			t.Errorf("failed with %q, retryable %v", app.Message(), !app.NonRetryable())
+		}
+		w.executed(1, workflows.PrepareRequest)
+		w.executed(0, workflows.ComposeGreeting)
+		w.executed(0, workflows.CloseCard)
+		told := inputs[workflows.Closing](w, workflows.TellRequester)
+		if len(told) != 1 || told[0].Result.Outcome != workflows.Failed || told[0].Result.Note != "Nobody may decide this request." {
+			t.Errorf("told %+v, want why", told)
+		}
+	})
+	t.Run("Slack refuses", func(t *testing.T) {
+		w := newWorld(t)
+		w.compose = func(context.Context, workflows.Request) (workflows.Decision, error) {
+			return workflows.Decision{}, temporal.NewNonRetryableApplicationError("I am not in that channel.", workflows.ErrTypeRefused, nil)
+		}
+		w.refused(workflows.ErrTypeRefused)
+		w.executed(1, workflows.ComposeGreeting)
+		w.executed(0, workflows.EndDecision)
+		if c := w.closing(); c.Result.Outcome != workflows.Failed || c.Result.Note != "I am not in that channel." {
+			t.Errorf("closed with %+v, want failed", c.Result)
+		}
+		w.executed(1, workflows.TellRequester)
+	})
+	t.Run("posting has to be tried again", func(t *testing.T) {
+		w := newWorld(t)
+		tries := 0
+		w.compose = func(context.Context, workflows.Request) (workflows.Decision, error) {
+			if tries++; tries < 3 {
+				return workflows.Decision{}, errors.New("slack is away")
+			}
+			return workflows.Decision{}, activity.ErrResultPending
+		}
+		w.at(time.Hour, func() { w.click(0, workflows.Approved, "") })
+		w.greeted()
+		w.executed(3, workflows.ComposeGreeting)
+	})
+}
+
+func TestCardIsKnown(t *testing.T) {
+	elsewhere := workflows.Card{Channel: "C0OPS00001", TS: "1.2"}
+	for name, tc := range map[string]struct {
+		arrange func(*world)
+		want    workflows.Card
+	}{
+		"by the signal": {func(w *world) {
+			w.at(time.Second, func() { w.signal(0, posted) })
+			w.at(time.Minute, func() { w.complete(w.question(0).id, true, nil) })
+		}, posted},
+		"by the decision": {func(w *world) {
+			w.at(time.Minute, func() { w.click(0, workflows.Approved, "") })
+		}, posted},
+		"by the signal rather than the decision": {func(w *world) {
+			w.at(time.Second, func() { w.signal(0, elsewhere) })
+			w.at(time.Minute, func() { w.click(0, workflows.Approved, "") })
+		}, elsewhere},
+		"by a signal with the decision": {func(w *world) {
+			w.at(time.Minute, func() {
+				q := w.question(0).id
+				w.SignalWorkflowSkippingWorkflowTask(workflows.SignalCardPosted, workflows.CardPosted{Card: posted, ActivityID: q})
+				w.complete(q, true, nil)
+			})
+		}, posted},
+		"by the report of the end": {func(w *world) {
+			end := w.endDecision
+			w.endDecision = func(in workflows.EndDecisionInput) (workflows.Card, error) {
+				_, err := end(in)
+				return elsewhere, err
+			}
+			w.at(time.Minute, w.CancelWorkflow)
+		}, elsewhere},
+		"by the one who posted in a lost attempt's place": {func(w *world) {
+			w.at(time.Hour, func() { w.complete(w.question(0).id, true, nil) })
+		}, reposted},
+		"not, for it was decided before it was posted": {func(w *world) {
+			w.at(time.Second, func() { w.complete(w.question(0).id, true, nil) })
+		}, workflows.Card{}},
+		"not by another question's signal": {func(w *world) {
+			w.at(time.Second, func() {
+				w.SignalWorkflow(workflows.SignalCardPosted, workflows.CardPosted{Card: posted, ActivityID: "q2-decision-1-00000000"})
+				w.complete(w.question(0).id, true, nil)
+			})
+		}, workflows.Card{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tc.arrange(w)
+			_, _ = w.greet() // How it ended does not matter here.
+			if got := w.closing().Result.Card; got != tc.want {
+				t.Errorf("closed %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+// What the preparation takes back is gone, and not kept from what the caller asked for.
+func TestPreparedRequestIsTheOneThatIsAsked(t *testing.T) {
+	w := newWorld(t)
+	w.RegisterWorkflow(askTwo)
+	prepared := workflows.Request{
+		Title: "first", Channel: "C0GENERAL1", ExpiresAt: deadline, Approvers: workflows.Approvers{Groups: []string{"S0SRE00001"}},
+	}
+	w.prepare = func(context.Context, workflows.Request) (workflows.Request, error) { return prepared, nil }
+	w.at(time.Second, func() {
+		w.complete(w.question(0).id, true, nil)
+		w.complete(w.question(1).id, true, nil)
+	})
+	loose := workflows.Request{
+		Title: "first", Text: "x", Channel: "C0GENERAL1", Requester: "U0ALICE001", AllowSelf: true,
+		Approvers: workflows.Approvers{Users: []string{bob.ID}, Channel: true},
+	}
+	w.ExecuteWorkflow(askTwo, loose, loose)
+	if err := w.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(prepared, w.question(0).request); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+}
+
+func TestAttemptIsLost(t *testing.T) {
+	t.Run("no card after two minutes", func(t *testing.T) {
+		w := newWorld(t)
+		var when time.Time
+		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) {
+			when = w.Now()
+			return reposted, nil
+		}
+		w.at(20*time.Hour, func() { w.complete(w.question(0).id, true, nil) })
+		w.greeted()
+		q := w.question(0)
+		want := []workflows.PostCardInput{{ActivityID: q.id, Request: q.request}}
+		if diff := cmp.Diff(want, inputs[workflows.PostCardInput](w, workflows.PostCard)); diff != "" {
+			t.Errorf("PostCard (-want +got):\n%s", diff)
+		}
+		if got := when.Sub(started); got != workflows.LostAfter {
+			t.Errorf("PostCard after %v, want %v", got, workflows.LostAfter)
+		}
+	})
+	t.Run("card came in time", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(workflows.LostAfter-time.Second, func() { w.signal(0, posted) })
+		w.at(time.Hour, func() { w.click(0, workflows.Approved, "") })
+		w.greeted()
+		w.executed(0, workflows.PostCard)
+	})
+	t.Run("PostCard is refused", func(t *testing.T) {
+		w := newWorld(t)
+		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) {
+			return workflows.Card{}, temporal.NewNonRetryableApplicationError("no", workflows.ErrTypeRefused, nil)
+		}
+		w.at(time.Hour, func() { w.complete(w.question(0).id, true, nil) })
+		w.greeted()
+		w.executed(1, workflows.PostCard)
+	})
+	t.Run("PostCard has to be tried again", func(t *testing.T) {
+		w := newWorld(t)
+		tries := 0
+		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) {
+			if tries++; tries < 4 {
+				return workflows.Card{}, errors.New("an attempt may be under way")
+			}
+			return reposted, nil
+		}
+		w.at(time.Hour, func() { w.complete(w.question(0).id, true, nil) })
+		w.greeted()
+		if got := w.closing().Result.Card; got != reposted {
+			t.Errorf("closed %+v, want %+v", got, reposted)
+		}
+	})
+	t.Run("decided within the two minutes", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Minute, func() { w.click(0, workflows.Approved, "") })
+		w.greeted()
+		w.executed(0, workflows.PostCard)
+	})
+}
+
+func TestCardCannotBeClosed(t *testing.T) {
+	for name, refuse := range map[string]func(*world, func(workflows.Closing) error){
+		"card":      func(w *world, f func(workflows.Closing) error) { w.closeCard = f },
+		"requester": func(w *world, f func(workflows.Closing) error) { w.tell = f },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			refuse(w, func(c workflows.Closing) error {
+				if c.Again {
+					return nil
+				}
+				return errors.New("slack is away")
+			})
+			var later []workflows.Closing
+			w.SetOnChildWorkflowStartedListener(func(info *workflow.Info, _ workflow.Context, args converter.EncodedValues) {
+				var c workflows.Closing
+				if err := args.Get(&c); err != nil || info.WorkflowType.Name != "CloseCardLater" {
+					w.Errorf("child %s, %v", info.WorkflowType.Name, err)
+				}
+				later = append(later, c)
+			})
+			var greetedAt time.Time
+			w.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
+				if info.ActivityType.Name == workflows.PostGreeting {
+					greetedAt = w.Now()
+				}
+			})
+			w.at(time.Second, func() { w.signal(0, posted) })
+			w.at(time.Hour, func() { w.click(0, workflows.Approved, "") })
+			w.greeted()
+			if len(later) != 1 || !later[0].Again || later[0].Result.Card != posted || later[0].Result.Outcome != workflows.Approved {
+				t.Errorf("left to children: %+v, want one that closes the card", later)
+			}
+			if waited := greetedAt.Sub(started.Add(time.Hour)); waited > 31*time.Second || waited < time.Second {
+				t.Errorf("the caller waited %v for the card, want up to 30 s", waited)
+			}
+		})
+	}
+	t.Run("later", func(t *testing.T) {
+		w := newWorld(t)
+		tries := 0
+		w.closeCard = func(workflows.Closing) error {
+			if tries++; tries < 8 {
+				return errors.New("slack is away")
+			}
+			return nil
+		}
+		w.ExecuteWorkflow(workflows.CloseCardLater, workflows.Closing{ActivityID: "q1-decision-1-00000000", Request: workflows.Request{Requester: "U0ALICE001"}})
+		if err := w.GetWorkflowError(); err != nil {
+			t.Errorf("CloseCardLater: %v", err)
+		}
+		w.executed(8, workflows.CloseCard)
+		w.executed(1, workflows.TellRequester)
+	})
+	// The test environment gives up after ten tries, a server after a week.
+	t.Run("never", func(t *testing.T) {
+		w := newWorld(t)
+		w.closeCard = func(workflows.Closing) error { return errors.New("slack is away") }
+		w.ExecuteWorkflow(workflows.CloseCardLater, workflows.Closing{ActivityID: "q1-decision-1-00000000", Request: workflows.Request{Requester: "U0ALICE001"}})
+		w.executed(1, workflows.TellRequester)
+		if err := w.GetWorkflowError(); err != nil {
+			t.Errorf("CloseCardLater: %v", err)
+		}
+	})
+}
+
+// askTwo asks two questions at once, and returns their results in the order of the questions.
+func askTwo(ctx workflow.Context, first, second workflows.Request) ([]workflows.Result, error) {
+	requests := workflows.NewRequests(ctx)
+	results := make([]workflows.Result, 2)
+	var group []workflow.Future
+	for i, r := range []workflows.Request{first, second} {
+		done, settle := workflow.NewFuture(ctx)
+		group = append(group, done)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			var err error
+			results[i], err = requests.Ask(ctx, r)
+			settle.Set(nil, err)
+		})
+	}
+	for _, f := range group {
+		if err := f.Get(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+func TestTwoQuestionsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.RegisterWorkflow(askTwo)
+	ask := func(title string) workflows.Request { return workflows.Request{Title: title, Channel: "C0GENERAL1"} }
+	named := func(title string) int { // Which of them was polled first does not matter.
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return slices.IndexFunc(w.opens, func(o open) bool { return o.request.Title == title })
+	}
+	cards := map[string]workflows.Card{"first": {Channel: "C0GENERAL1", TS: "1.000001"}, "second": {Channel: "C0GENERAL1", TS: "2.000002"}}
+	w.at(time.Second, func() { w.signal(named("second"), cards["second"]) })
+	w.at(2*time.Second, func() { w.signal(named("first"), cards["first"]) })
+	w.at(time.Minute, func() { w.complete(w.question(named("second")).id, true, nil) })
+	w.at(time.Hour, func() { w.complete(w.question(named("first")).id, false, nil) })
+	w.ExecuteWorkflow(askTwo, ask("first"), ask("second"))
+	var results []workflows.Result
+	if err := w.GetWorkflowResult(&results); err != nil {
+		t.Fatal(err)
+	}
+	if w.question(0).id == w.question(1).id {
+		t.Errorf("both questions have the activity ID %s", w.question(0).id)
+	}
+	if results[0].Outcome != workflows.Rejected || results[1].Outcome != workflows.Approved {
+		t.Errorf("outcomes %s and %s, want rejected and approved", results[0].Outcome, results[1].Outcome)
+	}
+	w.executed(0, workflows.PostCard)
+	closed := inputs[workflows.Closing](w, workflows.CloseCard)
+	if len(closed) != 2 {
+		t.Fatalf("%d cards were closed, want 2", len(closed))
+	}
+	for _, c := range closed {
+		if c.Result.Card != cards[c.Request.Title] {
+			t.Errorf("the %s question's card is %+v, want %+v", c.Request.Title, c.Result.Card, cards[c.Request.Title])
+		}
+	}
+}

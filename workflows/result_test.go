@@ -1,0 +1,142 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"countersign/workflows"
+)
+
+func TestResultOf(t *testing.T) {
+	t.Parallel()
+	r := workflows.Request{Title: "Greet World", Channel: "C0GENERAL1", ExpiresAt: deadline}
+	at := started.Add(time.Hour)
+	clicked := at.Add(-time.Second)
+	ours := func(o workflows.Outcome, digest string) map[string]any {
+		return map[string]any{
+			"outcome": string(o), "at": clicked.Format(time.RFC3339), "reason": "because", "digest": digest,
+			"by":   map[string]any{"id": bob.ID, "name": bob.Name, "team": bob.Team},
+			"card": map[string]any{"channel": posted.Channel, "ts": posted.TS},
+		}
+	}
+	decision := workflows.Decision{Outcome: workflows.Approved, By: bob, At: clicked, Reason: "because", Digest: digest(r), Card: posted}
+	rejection := decision
+	rejection.Outcome = workflows.Rejected
+	forged := decision
+	forged.By, forged.Digest = workflows.Person{}, ""
+
+	of := func(d workflows.Decision) workflows.Result {
+		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: at}
+	}
+	outside := func(o workflows.Outcome, reason string) workflows.Result {
+		return of(workflows.Decision{Outcome: o, At: at, Reason: reason})
+	}
+	app := func(msg, errType string, details ...any) error {
+		return temporal.NewApplicationErrorWithOptions(msg, errType, temporal.ApplicationErrorOptions{NonRetryable: true, Details: details})
+	}
+	for name, tc := range map[string]struct {
+		value any
+		err   error
+		want  workflows.Result
+		ok    bool
+	}{
+		"approved in Slack":                {value: ours(workflows.Approved, digest(r)), want: of(decision), ok: true},
+		"rejected in Slack, by completion": {value: ours(workflows.Rejected, digest(r)), want: of(rejection), ok: true},
+		"rejected in Slack":                {err: workflows.RejectedError(rejection), want: of(rejection), ok: true},
+		"another request's digest":         {value: ours(workflows.Approved, strings.Repeat("0", 64)), want: of(forged), ok: true},
+		"no digest":                        {value: ours(workflows.Approved, ""), want: of(forged), ok: true},
+
+		"true":                        {value: true, want: outside(workflows.Approved, ""), ok: true},
+		"false":                       {value: false, want: outside(workflows.Rejected, ""), ok: true},
+		"null":                        {value: nil, want: outside(workflows.Approved, ""), ok: true},
+		"yes":                         {value: "yes", want: outside(workflows.Approved, ""), ok: true},
+		"the word rejected":           {value: "rejected", want: outside(workflows.Rejected, ""), ok: true},
+		"a number":                    {value: 42.0, want: outside(workflows.Approved, ""), ok: true},
+		"an empty object":             {value: map[string]any{}, want: outside(workflows.Approved, ""), ok: true},
+		"outcome rejected":            {value: map[string]any{"outcome": "rejected"}, want: outside(workflows.Rejected, ""), ok: true},
+		"outcome rejected, malformed": {value: map[string]any{"outcome": "rejected", "at": "noon"}, want: outside(workflows.Rejected, ""), ok: true},
+		"outcome with a reason": {
+			value: map[string]any{"outcome": "rejected", "reason": "no"},
+			want:  outside(workflows.Rejected, "no"), ok: true,
+		},
+		"approved: false":   {value: map[string]any{"approved": false}, want: outside(workflows.Rejected, ""), ok: true},
+		"approved: true":    {value: map[string]any{"approved": true}, want: outside(workflows.Approved, ""), ok: true},
+		"outcome withdrawn": {value: map[string]any{"outcome": "withdrawn"}, want: outside(workflows.Approved, ""), ok: true},
+		"somebody's name without a digest": {
+			value: map[string]any{"outcome": "approved", "by": map[string]any{"id": "U0CAROL001"}},
+			want:  outside(workflows.Approved, ""), ok: true,
+		},
+
+		"failed by the CLI":              {err: app("not like this", ""), want: outside(workflows.Rejected, "not like this"), ok: true},
+		"failed by the CLI with details": {err: app("no", "", map[string]any{"reason": "because"}), want: outside(workflows.Rejected, "because"), ok: true},
+		"rejected without details":       {err: app("no", workflows.ErrTypeRejected), want: outside(workflows.Rejected, "no"), ok: true},
+		"rejected with other details":    {err: app("no", workflows.ErrTypeRejected, "x", 1), want: outside(workflows.Rejected, "no"), ok: true},
+		"rejection that says approved": {
+			err:  app("no", workflows.ErrTypeRejected, workflows.Decision{Outcome: workflows.Approved}),
+			want: outside(workflows.Rejected, ""), ok: true,
+		},
+
+		"cancelled":                   {err: temporal.NewCanceledError(), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled as withdrawn":      {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Withdrawn}), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled as expired":        {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Expired}), want: workflows.Result{Outcome: workflows.Expired, EndedAt: at}, ok: true},
+		"cancelled as approved":       {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Approved}), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled by somebody else":  {err: temporal.NewCanceledError("no longer needed"), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled, wrapped":          {err: fmt.Errorf("x: %w", temporal.NewCanceledError()), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"timed out":                   {err: temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, errors.New("slack is away")), want: workflows.Result{Outcome: workflows.Expired, EndedAt: at}, ok: true},
+		"invalid request":             {err: workflows.InvalidRequestError("Nobody may decide."), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "Nobody may decide."}},
+		"refused by Slack":            {err: app("That channel is archived.", workflows.ErrTypeRefused), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "That channel is archived."}},
+		"an error of the application": {err: app("disk full", "DiskError"), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "disk full"}},
+		"an error of no kind":         {err: errors.New("boom"), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The request could not be asked."}},
+		"the program's own cancelled context": {
+			err: context.Canceled, want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The request could not be asked."},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := tc.err
+			if temporal.IsApplicationError(err) || temporal.IsCanceledError(err) { // As a workflow gets it.
+				convert := temporal.GetDefaultFailureConverter()
+				err = convert.FailureToError(convert.ErrorToFailure(err))
+			}
+			got, ok := workflows.ResultOf(r, tc.value, err, at)
+			if diff := cmp.Diff(tc.want, got); diff != "" || ok != tc.ok {
+				t.Errorf("ok is %v, want %v; result (-want +got):\n%s", ok, tc.ok, diff)
+			}
+			d, decided := got.Decision()
+			if decided != (got.Outcome == workflows.Approved || got.Outcome == workflows.Rejected) {
+				t.Errorf("%s has a decision: %v", got.Outcome, decided)
+			}
+			if decided && d.Outside() == (d.By == bob) {
+				t.Errorf("Outside is %v for a decision by %+v", d.Outside(), d.By)
+			}
+		})
+	}
+}
+
+func TestRejectedErrorSaysWhoAndWhy(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		d    workflows.Decision
+		want string
+	}{
+		"somebody, with a reason": {workflows.Decision{By: bob, Reason: "not today"}, "rejected by bob: not today"},
+		"somebody":                {workflows.Decision{By: bob}, "rejected by bob"},
+		"nobody known":            {workflows.Decision{}, "rejected"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var app *temporal.ApplicationError
+			if err := workflows.RejectedError(tc.d); !errors.As(err, &app) || app.Message() != tc.want || !app.NonRetryable() {
+				t.Errorf("RejectedError(%+v) = %v, want a final one that says %q", tc.d, err, tc.want)
+			}
+		})
+	}
+}
