@@ -36,6 +36,9 @@ func (b *Bot) command(ctx context.Context, c command) reply {
 	if len([]rune(name)) > nameLimit {
 		return answer("That name is too long: 80 characters at the most.")
 	}
+	if strings.HasPrefix(c.ChannelID, "D") {
+		return answer("The approvers could not see a card here. Use " + CommandGreet + " in a channel that they are in, and I am too.")
+	}
 	if no := b.mayAsk(ctx, c.UserID); no != "" {
 		return answer(string(no))
 	}

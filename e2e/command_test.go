@@ -35,7 +35,12 @@ func TestUsage(t *testing.T) {
 				w.Errorf("%s: %s, want the usage", line, d)
 			}
 		}
-		d, err := alice.Command(w.ctx, "/greet "+strings.Repeat("x", 81))
+		d, err := w.as("alice", "general").DM().Command(w.ctx, "/greet World")
+		w.must(err)
+		if !strings.Contains(string(d.Response), "could not see a card here") {
+			w.Errorf("in a direct message: %s", d)
+		}
+		d, err = alice.Command(w.ctx, "/greet "+strings.Repeat("x", 81))
 		w.must(err)
 		if !strings.Contains(string(d.Response), "too long") {
 			w.Errorf("a long name: %s", d)

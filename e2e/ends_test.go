@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
@@ -257,5 +258,27 @@ func TestSlackDownAtTheEnd(t *testing.T) {
 		w.Logf("the workflow ended %v after the click, its card still open", time.Since(began))
 		w.sim.ClearFaults()
 		w.closed(card, "Approved by")
+		later := w.temporal.GetWorkflow(w.ctx, w.childOf(run), "")
+		w.must(later.Get(w.ctx, nil))
+		if n := len(w.sim.Replies(card.Channel, card.TS)); n != 1 {
+			w.Errorf("the requester was told %d times, want once", n)
+		}
 	})
+}
+
+// childOf is the ID of the one child workflow that the run started.
+func (w *world) childOf(run client.WorkflowRun) (id string) {
+	w.Helper()
+	events := w.temporal.GetWorkflowHistory(w.ctx, run.GetID(), run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
+		w.must(err)
+		if s := e.GetChildWorkflowExecutionStartedEventAttributes(); s != nil {
+			id = s.GetWorkflowExecution().GetWorkflowId()
+		}
+	}
+	if id == "" {
+		w.Fatal("no child workflow was started")
+	}
+	return id
 }

@@ -39,6 +39,10 @@ var buildFlags []string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		// The tests wait more than they compute.
+		_ = f.Value.Set("10")
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "countersign-e2e")
 		if err != nil {
@@ -151,7 +155,7 @@ type process struct {
 // start starts the binary as "countersign ROLE" and waits until it is ready.
 func (w *world) start(role string, env ...string) *process {
 	w.Helper()
-	p := w.launch(role, env...)
+	p := w.launch([]string{role}, env...)
 	if role != "worker" && w.http {
 		line := w.sees(p, `msg=listening address=(\S+)`)
 		w.sim.SetRequestURL("http://" + line[1] + "/slack/events")
@@ -160,10 +164,10 @@ func (w *world) start(role string, env ...string) *process {
 	return p
 }
 
-// launch starts the binary.
-func (w *world) launch(role string, env ...string) *process {
+// launch starts the binary; env is added to the world's.
+func (w *world) launch(args []string, env ...string) *process {
 	w.Helper()
-	p := &process{Cmd: exec.Command(shared.binary, role), log: newLines(), ended: make(chan struct{})}
+	p := &process{Cmd: exec.Command(shared.binary, args...), log: newLines(), ended: make(chan struct{})}
 	p.Env = append(append([]string{}, w.env...), env...)
 	p.Dir = w.TempDir()
 	p.Stdout, p.Stderr = p.log, p.log
@@ -176,10 +180,10 @@ func (w *world) launch(role string, env ...string) *process {
 	w.Cleanup(func() {
 		p.kill()
 		if strings.Contains(p.log.String(), "DATA RACE") {
-			w.Errorf("countersign %s has a data race", role)
+			w.Errorf("countersign %s has a data race", args[0])
 		}
 		if w.Failed() {
-			w.Logf("log of countersign %s:\n%s", role, p.log)
+			w.Logf("log of countersign %s:\n%s", args[0], p.log)
 		}
 	})
 	return p

@@ -81,7 +81,7 @@ func Closed(r workflows.Request, res workflows.Result) Message {
 		said += " Reason: " + Escape(reason)
 	}
 	if r.Requester != "" {
-		line += "  ·  Asked by " + user(r.Requester)
+		line = strings.TrimSuffix(line, ".") + "  ·  Asked by " + user(r.Requester)
 		said += " Asked by " + user(r.Requester) + "."
 	}
 	return Message{Text: top(heading(res.Outcome), r, said), Blocks: append(blocks, context(line))}
