@@ -27,7 +27,7 @@ const greetUsage = "*/greet NAME* asks for approval to greet somebody in this ch
 // command deals with a slash command. Its answer is for the person alone, in the acknowledgement.
 func (b *Bot) command(ctx context.Context, c command) reply {
 	if c.Command != CommandGreet {
-		return answer("I do not know the command " + card.Escape(card.Clean(c.Command, 40)) + ". Try " + CommandGreet + ".")
+		return answer("I do not know the command " + card.Escape(c.Command, 40) + ". Try " + CommandGreet + ".")
 	}
 	name := argument(c.Text)
 	if name == "" || strings.EqualFold(name, "help") {

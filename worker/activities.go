@@ -27,6 +27,7 @@ type Activities struct{ Deps }
 var (
 	channelID = regexp.MustCompile(`^[CGD][A-Z0-9]+$`)
 	personID  = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
+	groupID   = regexp.MustCompile(`^S[A-Z0-9]+$`)
 )
 
 // PrepareRequest gives a request the deployment's defaults, and refuses one that nobody could decide or that asks for
@@ -35,10 +36,15 @@ func (a *Activities) PrepareRequest(ctx context.Context, r workflows.Request) (w
 	if r.Approvers.Empty() { // It leaves it to the operator who decides.
 		r.Approvers, r.AllowSelf = a.Policy.Approvers, a.Policy.AllowSelf
 	}
+	now := activity.GetInfo(ctx).ScheduledTime
 	if r.ExpiresAt.IsZero() {
-		r.ExpiresAt = activity.GetInfo(ctx).ScheduledTime.Add(a.Policy.Deadline)
+		r.ExpiresAt = now.Add(a.Policy.Deadline)
 	}
-	if faults := a.Policy.faults(r); len(faults) > 0 {
+	faults := a.Policy.faults(r)
+	if !r.ExpiresAt.After(now) {
+		faults = append(faults, "The deadline has passed already.")
+	}
+	if len(faults) > 0 {
 		return r, workflows.InvalidRequestError(strings.Join(faults, " "))
 	}
 	return r, nil
@@ -51,11 +57,14 @@ func (p Policy) faults(r workflows.Request) (faults []string) {
 			faults = append(faults, fmt.Sprintf(format, args...))
 		}
 	}
-	fault(strings.TrimSpace(r.Title) == "", "The request has no title.")
+	fault(card.Clean(r.Title, card.TitleLimit) == "", "The request has no title.")
 	fault(!channelID.MatchString(r.Channel), "The channel %q is not the ID of a Slack channel, like C0123456789.", r.Channel)
 	fault(r.Requester != "" && !personID.MatchString(r.Requester), "The requester %q is not the ID of a Slack user, like U0123456789.", r.Requester)
 	for _, id := range r.Approvers.Users {
 		fault(!personID.MatchString(id), "The approver %q is not the ID of a Slack user, like U0123456789.", id)
+	}
+	for _, id := range r.Approvers.Groups {
+		fault(!groupID.MatchString(id), "The approver %q is not the ID of a Slack user group, like S0123456789.", id)
 	}
 	fault(r.Approvers.Empty(), "Nobody may decide this request: set APPROVERS for the worker, or name approvers in the request.")
 	fault(r.Approvers.Channel && !p.Approvers.Channel, "The worker's APPROVERS does not allow that anyone in the channel decides.")
@@ -287,22 +296,27 @@ func (a *Activities) TellRequester(ctx context.Context, c workflows.Closing) err
 	posting, stop := context.WithTimeout(ctx, postWithin)
 	defer stop()
 	j := a.journal(ctx)
-	if c.Again && j.mark == (mark{}) {
-		j.mark.Posting = c.Result.EndedAt
+	begin := mark{}
+	if c.Again {
+		begin.Posting = c.Result.EndedAt
+	}
+	if j.mark == (mark{}) {
+		j.mark = begin
 	}
 	note := card.Notice(c.Request, c.Result)
 	msg := slackapi.Message{
 		Channel: c.Result.Card.Channel, Thread: c.Result.Card.TS, Text: note.Text, Blocks: note.Blocks,
 		Key: key("tell", c.WorkflowID, c.RunID, c.ActivityID),
 	}
-	if msg.Thread != "" {
+	if msg.Thread != "" && !j.mark.Direct {
 		_, err := a.postOnce(posting, j, msg)
 		if e := slackapi.AsRefused(err); e == nil {
 			return failure(err)
 		}
 		a.Log.Info("tell the requester in a direct message: Slack refused the thread", "channel", msg.Channel, "err", err)
-		j.mark = mark{}
+		j.mark = begin
 	}
+	j.mark.Direct = true
 	direct, err := a.Slack.DirectMessage(posting, c.Request.Requester)
 	if err == nil {
 		msg.Channel, msg.Thread = direct, ""

@@ -32,6 +32,8 @@ type mark struct {
 	Posting time.Time `json:"posting,omitzero"`
 	// Card is where the message is.
 	Card workflows.Card `json:"card,omitzero"`
+	// Direct says that it goes to its person in a direct message, for Slack has refused it elsewhere.
+	Direct bool `json:"direct,omitempty"`
 }
 
 // journal keeps a mark from one attempt to the next.
@@ -107,15 +109,15 @@ func (a *Activities) postOnce(ctx context.Context, j *journal, m slackapi.Messag
 			return workflows.Card{}, err
 		}
 		if found {
-			return card, j.save(ctx, mark{Card: card})
+			return card, j.save(ctx, mark{Card: card, Direct: j.mark.Direct})
 		}
 	}
 	if err := a.awaitTurn(ctx, j, m.Channel); err != nil {
 		return workflows.Card{}, err
 	}
-	posting := mark{Posting: time.Now()}
-	if j.mark.Posting.Before(posting.Posting) && !j.mark.Posting.IsZero() {
-		posting.Posting = j.mark.Posting
+	posting := mark{Posting: j.mark.Posting, Direct: j.mark.Direct}
+	if posting.Posting.IsZero() {
+		posting.Posting = time.Now()
 	}
 	if err := j.save(ctx, posting); err != nil {
 		return workflows.Card{}, err
@@ -124,12 +126,12 @@ func (a *Activities) postOnce(ctx context.Context, j *journal, m slackapi.Messag
 	var e *slackapi.Error
 	if errors.As(err, &e) && e.Kind != slackapi.Failed {
 		// Slack did nothing: the next attempt need not look. If this is not recorded, it looks in vain.
-		_ = j.save(ctx, mark{})
+		_ = j.save(ctx, mark{Direct: j.mark.Direct})
 	}
 	if err != nil {
 		return workflows.Card{}, err
 	}
-	return card, j.save(ctx, mark{Card: card})
+	return card, j.save(ctx, mark{Card: card, Direct: j.mark.Direct})
 }
 
 // awaitTurn returns when the message may be posted. Where that takes longer than a moment, it ends the attempt
@@ -140,7 +142,7 @@ func (a *Activities) awaitTurn(ctx context.Context, j *journal, channel string) 
 	}
 	wait := time.Until(j.mark.Turn)
 	if wait > moment {
-		if err := j.save(ctx, mark{Turn: j.mark.Turn, Posting: j.mark.Posting}); err != nil {
+		if err := j.save(ctx, j.mark); err != nil {
 			return err
 		}
 		return later(wait, "waits for its turn in the channel", nil)

@@ -97,15 +97,16 @@ func (q *Requests) Ask(ctx workflow.Context, r Request) (Result, error) {
 	// What must happen at the end happens in a cancelled workflow too.
 	after, _ := workflow.NewDisconnectedContext(ctx)
 
-	if err := workflow.ExecuteActivity(quick(ctx, 0), PrepareRequest, r).Get(ctx, &r); err != nil {
+	var prepared Request
+	if err := workflow.ExecuteActivity(quick(ctx, 0), PrepareRequest, r).Get(ctx, &prepared); err != nil {
 		return q.notAsked(after, c, err)
 	}
-	c.Request = r
+	r, c.Request = prepared, prepared
 	c.ActivityID = fmt.Sprintf("q%d-decision-1-%s", question, r.policy())
 
 	open, stop := workflow.WithCancel(ctx)
 	defer stop()
-	left := r.ExpiresAt.Sub(c.AskedAt)
+	left := max(r.ExpiresAt.Sub(c.AskedAt), 0)
 	decision := workflow.ExecuteActivity(workflow.WithActivityOptions(open, workflow.ActivityOptions{
 		ActivityID:             c.ActivityID,
 		ScheduleToCloseTimeout: left + backstop,
@@ -128,11 +129,16 @@ func (q *Requests) Ask(ctx workflow.Context, r Request) (Result, error) {
 	}
 
 	var value any
-	err := decision.Get(after, &value)
-	if !isActivityError(err) {
-		err = nil // A completion from outside that JSON cannot express.
+	err := decision.Get(after, nil)
+	if err == nil {
+		// A completion from outside may be what JSON cannot express: it is one all the same.
+		_ = decision.Get(after, &value)
 	}
 	res, ok := ResultOf(r, value, err, workflow.Now(ctx))
+	if cause != "" && res.Outcome == Withdrawn {
+		// Where no attempt had it, the server itself cancelled the activity and does not know why.
+		res.Outcome = cause
+	}
 	q.drain()
 	if card := q.cards[c.ActivityID]; card != (Card{}) {
 		res.Card = card
@@ -270,11 +276,4 @@ func quick(ctx workflow.Context, d time.Duration) workflow.Context {
 		StartToCloseTimeout:    time.Minute,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: time.Minute},
 	})
-}
-
-// isActivityError tells the failure of an activity from a result that could not be decoded.
-func isActivityError(err error) bool {
-	var a *temporal.ActivityError
-	var c *temporal.CanceledError
-	return errors.As(err, &a) || errors.As(err, &c)
 }

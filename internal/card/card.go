@@ -53,11 +53,10 @@ func Open(r workflows.Request, round int, reference string) Message {
 	}
 	lines = append(lines, "Until "+until)
 
-	title := mentionless(Clean(r.Title, TitleLimit))
 	approve := slack.NewButtonBlockElement(ActionApprove, reference, plain("Approve")).WithStyle(slack.StylePrimary)
-	approve.AccessibilityLabel = cut("Approve: "+title, 75)
+	approve.AccessibilityLabel = label("Approve", title(r))
 	reject := slack.NewButtonBlockElement(ActionReject, reference, plain("Reject"))
-	reject.AccessibilityLabel = cut("Reject: "+title, 75)
+	reject.AccessibilityLabel = label("Reject", title(r))
 	return Message{
 		Text: top("Approval needed", r, strings.Join(lines, ". ")+"."),
 		Blocks: append(question("Approval needed", r),
@@ -73,12 +72,9 @@ func Closed(r workflows.Request, res workflows.Result) Message {
 		blocks = question(heading(res.Outcome), r)
 		said   = line
 	)
-	if d, ok := res.Decision(); ok && d.Reason != "" {
-		reason := CleanLines(d.Reason, ReasonLimit)
-		blocks = append(blocks, slack.NewRichTextBlock("", &slack.RichTextQuote{
-			Type: slack.RTEQuote, Elements: spans(reason, nil),
-		}))
-		said += " Reason: " + Escape(reason)
+	if quoted, spoken := reason(res); quoted != nil {
+		blocks = append(blocks, quoted)
+		said += spoken
 	}
 	if r.Requester != "" {
 		line = strings.TrimSuffix(line, ".") + "  ·  Asked by " + user(r.Requester)
@@ -89,30 +85,37 @@ func Closed(r workflows.Request, res workflows.Result) Message {
 
 // Notice is the line that tells the requester, in the card's thread, how the request ended.
 func Notice(r workflows.Request, res workflows.Result) Message {
-	title := Clean(r.Title, TitleLimit)
 	line := Sentence(res, Mrkdwn)
 	m := Message{
-		Text: cut(fmt.Sprintf("%s “%s”: %s", user(r.Requester), Escape(title), line), topLimit),
+		Text: fmt.Sprintf("%s “%s”: %s", user(r.Requester), Escape(title(r), 2*TitleLimit), line),
 		Blocks: []slack.Block{
-			slack.NewRichTextBlock("", slack.NewRichTextSection(spans(user(r.Requester)+" “"+title+"”", nil)...)),
+			slack.NewRichTextBlock("", slack.NewRichTextSection(spans(user(r.Requester)+" “"+title(r)+"”", nil)...)),
 			mrkdwn(line),
 		},
 	}
-	if d, ok := res.Decision(); ok && d.Reason != "" {
-		reason := CleanLines(d.Reason, ReasonLimit)
-		m.Blocks = append(m.Blocks, slack.NewRichTextBlock("", &slack.RichTextQuote{
-			Type: slack.RTEQuote, Elements: spans(reason, nil),
-		}))
-		m.Text = cut(m.Text+" Reason: "+Escape(reason), topLimit)
+	if quoted, spoken := reason(res); quoted != nil {
+		m.Blocks = append(m.Blocks, quoted)
+		m.Text += spoken
 	}
 	return m
+}
+
+// reason shows why a decision was made, as a block and as words for the top-level text; nil where nobody said.
+func reason(res workflows.Result) (quoted slack.Block, spoken string) {
+	d, _ := res.Decision()
+	why := CleanLines(d.Reason, ReasonLimit)
+	if why == "" {
+		return nil, ""
+	}
+	return slack.NewRichTextBlock("", &slack.RichTextQuote{Type: slack.RTEQuote, Elements: spans(why, nil)}),
+		" Reason: " + Escape(why, topLimit/2)
 }
 
 // Plain is a message of untrusted text alone.
 func Plain(text string) Message {
 	text = CleanLines(text, TextLimit)
 	return Message{
-		Text:   cut(Escape(text), topLimit),
+		Text:   Escape(text, topLimit),
 		Blocks: []slack.Block{slack.NewRichTextBlock("", slack.NewRichTextSection(spans(text, nil)...))},
 	}
 }
@@ -168,9 +171,9 @@ func Sentence(res workflows.Result, m Markup) string {
 		return fmt.Sprintf("Withdrawn%s, before anybody decided.", when)
 	default:
 		s := fmt.Sprintf("Ended%s without a decision.", when)
-		if note := Clean(res.Note, TextLimit); note != "" {
+		if note := Clean(res.Note, ReasonLimit); note != "" {
 			if m == Mrkdwn {
-				note = Escape(note)
+				note = Escape(note, ReasonLimit)
 			}
 			s += " " + note
 		}
@@ -217,40 +220,43 @@ func heading(o workflows.Outcome) string {
 
 // question shows what is asked, under a heading.
 func question(head string, r workflows.Request) []slack.Block {
-	title := spans(Clean(r.Title, TitleLimit), &slack.RichTextSectionTextStyle{Bold: true})
-	if len(title) == 0 {
-		title = spans("A request that Temporal no longer has", nil)
-	}
-	parts := []slack.RichTextElement{slack.NewRichTextSection(title...)}
+	parts := []slack.RichTextElement{slack.NewRichTextSection(spans(title(r), &slack.RichTextSectionTextStyle{Bold: true})...)}
 	if text := spans(CleanLines(r.Text, TextLimit), nil); len(text) > 0 {
 		parts = append(parts, slack.NewRichTextSection(text...))
 	}
 	return []slack.Block{slack.NewHeaderBlock(plain(head)), slack.NewRichTextBlock("", parts...)}
 }
 
-// top is the top-level text: the whole content, for those who hear it.
-func top(head string, r workflows.Request, rest string) string {
-	s := head + ": " + Escape(Clean(r.Title, TitleLimit))
-	if text := CleanLines(r.Text, TextLimit); text != "" {
-		s += ". " + Escape(text)
+// title is what the request is called.
+func title(r workflows.Request) string {
+	if t := Clean(r.Title, TitleLimit); t != "" {
+		return t
 	}
-	// Escaping makes text longer; what we say ourselves stays whole.
-	room := topLimit - len([]rune(rest)) - 2
-	if runes := []rune(s); len(runes) > room {
-		s = string(runes[:max(room-1, 0)])
-		if i := strings.LastIndexAny(s, "&<"); i >= 0 && !strings.ContainsAny(s[i:], ";>") {
-			s = s[:i] // Never half an entity or a mention.
-		}
-		s += "…"
+	return "A request that Temporal no longer has"
+}
+
+// top is the top-level text: the whole content, for those who hear it. What we say ourselves, rest, stays whole.
+func top(head string, r workflows.Request, rest string) string {
+	s := title(r)
+	if text := CleanLines(r.Text, TextLimit); text != "" {
+		s += ". " + text
 	}
 	if !strings.HasSuffix(s, ".") {
 		s += "."
 	}
-	return s + " " + rest
+	return head + ": " + Escape(s, topLimit-len([]rune(head+": "+" "+rest))) + " " + rest
 }
 
-// mentionless is text for where Slack shows no people.
-func mentionless(text string) string { return mention.ReplaceAllString(text, "a person") }
+// label is what a screen reader says of a button. Slack takes 75 characters, escaped; people are shown as such nowhere
+// in it.
+func label(verb, title string) string {
+	const limit = 75
+	s := verb + ": " + mention.ReplaceAllString(title, "a person")
+	for n := limit; len([]rune(escape(s))) > limit; n-- {
+		s = cut(s, n)
+	}
+	return s
+}
 
 func user(id string) string {
 	if id == "" {

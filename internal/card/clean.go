@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/slack-go/slack"
 )
@@ -35,7 +36,7 @@ func visible(s string) string {
 			return ' '
 		case r == unicode.ReplacementChar || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Cs, unicode.Co):
 			return -1
-		case r == '\u115f' || r == '\u1160' || r == '\u3164' || r == '\uffa0' || r == '\u2800': // fillers and a blank
+		case r == '\u034f' || r == '\u115f' || r == '\u1160' || r == '\u3164' || r == '\uffa0' || r == '\u2800': // joiners, fillers, a blank
 			return -1
 		default:
 			return r
@@ -75,16 +76,37 @@ func spans(text string, style *slack.RichTextSectionTextStyle) []slack.RichTextS
 }
 
 // Escape makes untrusted text safe within Slack's mrkdwn, where it must stand in it: in the top-level text of a
-// message. https://docs.slack.dev/messaging/formatting-message-text#escaping
-func Escape(text string) string {
-	var b strings.Builder
-	last := 0
-	for _, m := range mention.FindAllStringSubmatchIndex(text, -1) {
-		b.WriteString(escape(text[last:m[0]]))
-		b.WriteString("<@" + text[m[2]:m[3]] + ">")
+// message. It has at most limit characters, as Slack counts them: escaped. It is cut between characters and people, and
+// shows that it was. https://docs.slack.dev/messaging/formatting-message-text#escaping
+func Escape(text string, limit int) string {
+	var (
+		all  []string // the pieces that must stay whole
+		last = 0
+	)
+	for _, m := range append(mention.FindAllStringSubmatchIndex(text, -1), []int{len(text), len(text), 0, 0}) {
+		for _, r := range text[last:m[0]] {
+			all = append(all, escape(string(r)))
+		}
+		if m[2] < m[3] {
+			all = append(all, "<@"+text[m[2]:m[3]]+">")
+		}
 		last = m[1]
 	}
-	b.WriteString(escape(text[last:]))
+	var (
+		b    strings.Builder
+		room = limit
+		fits = 0 // length of what stays if the rest does not fit
+	)
+	for _, piece := range all {
+		n := utf8.RuneCountInString(piece)
+		if n > room {
+			return b.String()[:fits] + "…"
+		}
+		b.WriteString(piece)
+		if room -= n; room > 0 {
+			fits = b.Len()
+		}
+	}
 	return b.String()
 }
 
@@ -104,7 +126,7 @@ func Typed(text string) string {
 		if label := markup.FindStringSubmatch(m)[1]; label != "" {
 			return label
 		}
-		return strings.Trim(m, "<>!#")
+		return strings.TrimLeft(strings.Trim(m, "<>"), "#!")
 	})
 	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(text)
 }

@@ -98,7 +98,7 @@ func TestEscape(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := Escape(tc.in); got != tc.want {
+			if got := Escape(tc.in, 1000); got != tc.want {
 				t.Errorf("Escape(%q) = %q, want %q", tc.in, got, tc.want)
 			}
 		})
@@ -187,16 +187,44 @@ func FuzzClean(f *testing.F) {
 	})
 }
 
+func TestEscapeCutsBetweenPieces(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		in    string
+		limit int
+		want  string
+	}{
+		"fits exactly":             {"a&b", 7, "a&amp;b"},
+		"one too many":             {"a&b", 6, "a…"},
+		"no half entity":           {"a&&&", 8, "a&amp;…"},
+		"no half person":           {"ab<@U123>", 6, "ab…"},
+		"a person at the end fits": {"ab<@U123>", 9, "ab<@U123>"},
+		"nothing fits":             {"&&", 4, "…"},
+		"characters and not bytes": {"ééé", 3, "ééé"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := Escape(tc.in, tc.limit)
+			if got != tc.want {
+				t.Errorf("Escape(%q, %d) = %q, want %q", tc.in, tc.limit, got, tc.want)
+			}
+			if n := len([]rune(got)); n > tc.limit {
+				t.Errorf("%d characters, want %d at the most", n, tc.limit)
+			}
+		})
+	}
+}
+
 func FuzzEscape(f *testing.F) {
 	for _, s := range hostile() {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if rest := ours.ReplaceAllString(Escape(s), ""); strings.ContainsAny(rest, "<>&") {
-			t.Errorf("Escape(%q) = %q leaves %q", s, Escape(s), rest)
+		if rest := ours.ReplaceAllString(Escape(s, len(s)*5), ""); strings.ContainsAny(rest, "<>&") {
+			t.Errorf("Escape(%q) = %q leaves %q", s, Escape(s, len(s)*5), rest)
 		}
 		for _, typed := range []string{Typed(s), Clean(Typed(s), 80)} {
-			if rest := ours.ReplaceAllString(Escape(typed), ""); strings.ContainsAny(rest, "<>&") {
+			if rest := ours.ReplaceAllString(Escape(typed, len(typed)*5), ""); strings.ContainsAny(rest, "<>&") {
 				t.Errorf("Escape(Typed(%q)) leaves %q", s, rest)
 			}
 		}

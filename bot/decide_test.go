@@ -1,0 +1,394 @@
+package bot
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"countersign/internal/record"
+	"countersign/workflows"
+)
+
+type answers = []any
+
+func approve(who workflows.Person) workflows.Decision {
+	return workflows.Decision{Outcome: workflows.Approved, By: who, Card: at}
+}
+
+func reject(who workflows.Person) workflows.Decision {
+	return workflows.Decision{Outcome: workflows.Rejected, By: who, Reason: "Not today.", Card: at}
+}
+
+func TestDecide(t *testing.T) {
+	const (
+		scheduled = enumspb.PENDING_ACTIVITY_STATE_SCHEDULED
+		started   = enumspb.PENDING_ACTIVITY_STATE_STARTED
+	)
+	histories := func(h ...[]*historypb.HistoryEvent) [][]*historypb.HistoryEvent { return h }
+	gone := errors.Join(errors.New("complete"), notFound)
+	for name, tc := range map[string]struct {
+		temporal *fakeTemporal
+		decision workflows.Decision
+
+		recorded, unsure bool
+		state            record.State
+		closed           bool          // the workflow
+		commits          int           // calls
+		completes        bool          // the last of them gives a result, and not a failure
+		took             time.Duration // at the least
+	}{
+		"approved": {decision: approve(bob), recorded: true, commits: 1, completes: true},
+		"rejected": {decision: reject(bob), recorded: true, commits: 1},
+		"Temporal does not answer": {
+			temporal: &fakeTemporal{commits: []error{unavailable}},
+			decision: approve(bob), unsure: true, commits: 1, completes: true,
+		},
+		"Temporal takes too long": {
+			temporal: &fakeTemporal{commits: []error{context.DeadlineExceeded}},
+			decision: reject(bob), unsure: true, commits: 1,
+		},
+		"refused, and Temporal does not say why": {
+			temporal: &fakeTemporal{commits: []error{gone}, describes: answers{unavailable}},
+			decision: approve(bob), unsure: true, commits: 1, completes: true,
+		},
+		"rejection of what no worker has": {
+			temporal: &fakeTemporal{commits: []error{gone, nil}, describes: answers{scheduled}},
+			decision: reject(bob), recorded: true, commits: 2, completes: true, took: lookAgain,
+		},
+		"approval of what no worker has": {
+			temporal: &fakeTemporal{commits: []error{gone, nil}, describes: answers{scheduled}},
+			decision: approve(bob), recorded: true, commits: 2, completes: true, took: lookAgain,
+		},
+		"open after all": {
+			temporal: &fakeTemporal{commits: []error{gone, nil}, describes: answers{started}},
+			decision: reject(bob), recorded: true, commits: 2, took: lookAgain,
+		},
+		"decided just now, and then it is known by whom": {
+			temporal: &fakeTemporal{
+				commits:   []error{gone},
+				histories: histories(history(t), history(t, decidedBy(t, carol, workflows.Approved))),
+			},
+			decision: approve(bob), state: record.Ended, commits: 2, completes: true, took: lookAgain,
+		},
+		"decided just now, for as long as there is time": {
+			temporal: &fakeTemporal{commits: []error{gone}, histories: histories(history(t))},
+			decision: approve(bob), state: record.Deciding, commits: 16, completes: true, took: lookFor,
+		},
+		"somebody else was first": {
+			temporal: &fakeTemporal{commits: []error{gone}, histories: histories(history(t, decidedBy(t, carol, workflows.Approved)))},
+			decision: approve(bob), state: record.Ended, commits: 1, completes: true,
+		},
+		"second click": {
+			temporal: &fakeTemporal{commits: []error{gone}, histories: histories(history(t, decidedBy(t, bob, workflows.Approved)))},
+			decision: approve(bob), recorded: true, state: record.Ended, commits: 1, completes: true,
+		},
+		"same person, another decision": {
+			temporal: &fakeTemporal{commits: []error{gone}, histories: histories(history(t, decidedBy(t, bob, workflows.Rejected)))},
+			decision: approve(bob), state: record.Ended, commits: 1, completes: true,
+		},
+		"decided outside Slack": {
+			temporal: &fakeTemporal{commits: []error{gone}, histories: histories(history(t, decidedBy(t, workflows.Person{}, workflows.Approved)))},
+			decision: approve(bob), state: record.Ended, commits: 1, completes: true,
+		},
+		"workflow terminated": {
+			temporal: &fakeTemporal{commits: []error{gone}, histories: histories(history(t, closedBy(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED)))},
+			decision: reject(bob), state: record.Ended, closed: true, commits: 1,
+		},
+		"Temporal no longer has it": {
+			temporal: &fakeTemporal{commits: []error{gone}, describes: answers{notFound}},
+			decision: approve(bob), state: record.Unknown, commits: 1, completes: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := cmp.Or(tc.temporal, new(fakeTemporal))
+				b, sealed := newBot(t, newSlack(), f, nil)
+				ref, err := b.Keys.Open(sealed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, stop := context.WithTimeout(t.Context(), commitBudget)
+				defer stop()
+				begun := time.Now()
+				v := b.decide(ctx, ref, tc.decision)
+				if v.recorded != tc.recorded || v.unsure != tc.unsure || v.ended.State != tc.state || v.ended.WorkflowClosed != tc.closed {
+					t.Errorf("recorded %v, unsure %v, state %v, closed %v; want %v, %v, %v, %v",
+						v.recorded, v.unsure, v.ended.State, v.ended.WorkflowClosed, tc.recorded, tc.unsure, tc.state, tc.closed)
+				}
+				if took := time.Since(begun); took != tc.took { // In the bubble's time, which only waits move.
+					t.Errorf("took %v, want %v", took, tc.took)
+				}
+				if len(f.completions) < tc.commits-1 || len(f.completions) > tc.commits {
+					t.Fatalf("%d commits, want %d", len(f.completions), tc.commits)
+				}
+				for _, c := range f.completions {
+					checkCommit(t, c, tc.decision)
+				}
+				last := f.completions[len(f.completions)-1]
+				if completes := last.err == nil; completes != tc.completes {
+					t.Errorf("the last commit gives a result: %v, want %v", completes, tc.completes)
+				}
+			})
+		})
+	}
+}
+
+// checkCommit fails the test where Temporal did not get the decision, bound to what was shown.
+func checkCommit(t *testing.T, c completion, want workflows.Decision) {
+	t.Helper()
+	sum := request.Digest()
+	want.Digest = hex.EncodeToString(sum[:])
+	got, ok := c.result.(workflows.Decision)
+	if c.err != nil {
+		var app *temporal.ApplicationError
+		if !errors.As(c.err, &app) || app.Type() != workflows.ErrTypeRejected || !app.NonRetryable() || want.Outcome != workflows.Rejected {
+			t.Errorf("failed with %v", c.err)
+			return
+		}
+		ok = app.Details(&got) == nil
+	}
+	if !ok || got != want {
+		t.Errorf("Temporal got %+v, want %+v", got, want)
+	}
+}
+
+// A person whose time is up is told so, and the click is not left hanging.
+func TestDecideEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeTemporal{commits: []error{notFound}, describes: answers{enumspb.PENDING_ACTIVITY_STATE_STARTED}}
+		b, sealed := newBot(t, newSlack(), f, nil)
+		ref, err := b.Keys.Open(sealed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 250*time.Millisecond)
+		defer stop()
+		begun := time.Now()
+		if v := b.decide(ctx, ref, approve(bob)); v.recorded {
+			t.Errorf("decide = %+v, want nothing recorded", v)
+		}
+		if took := time.Since(begun); took > 300*time.Millisecond {
+			t.Errorf("took %v, want 250 ms", took)
+		}
+	})
+}
+
+// broken is what fails in Slack.
+type broken struct{ answer, whisper, modal error }
+
+func TestClick(t *testing.T) {
+	t.Parallel()
+	ended := [][]*historypb.HistoryEvent{history(t, decidedBy(t, carol, workflows.Approved))}
+	terminated := [][]*historypb.HistoryEvent{history(t, closedBy(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED))}
+	open := answers{enumspb.PENDING_ACTIVITY_STATE_STARTED}
+	for name, tc := range map[string]struct {
+		slack    broken
+		temporal *fakeTemporal
+		who      workflows.Person
+		action   string
+		forged   bool
+
+		ack     bool
+		said    []string // what the one private sentence has in it; none: nothing is said
+		commits int
+		modals  int
+		closed  string // what the card is closed with
+	}{
+		"approver approves": {who: bob, action: "approve", ack: true, commits: 1},
+		"approver rejects":  {who: bob, action: "reject", temporal: &fakeTemporal{describes: open}, ack: true, modals: 1},
+		"approver rejects, Temporal is away": {
+			who: bob, action: "reject", temporal: &fakeTemporal{describes: answers{unavailable}}, ack: true, modals: 1,
+		},
+		"somebody else":         {who: carol, action: "approve", ack: true, said: []string{"Only <@U0BOB00001>, <@U0GUEST001> can decide"}},
+		"requester":             {who: alice, action: "approve", ack: true, said: []string{string(refuseSelf)}},
+		"external":              {who: external, action: "reject", ack: true, said: []string{string(refuseStranger)}},
+		"forged":                {who: bob, action: "approve", forged: true, ack: true, said: []string{string(refuseReference)}},
+		"a button that is none": {who: bob, action: "approve_all", ack: true},
+		"too late": {
+			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{notFound}, histories: ended},
+			ack: true, commits: 1, said: []string{"Too late", "Approved by <@U0CAROL001>", "2026-11-20 13:30 UTC"},
+		},
+		"too late to reject": {
+			who: bob, action: "reject", temporal: &fakeTemporal{histories: ended},
+			ack: true, said: []string{"Too late", "Approved by <@U0CAROL001>"},
+		},
+		"workflow terminated": {
+			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{notFound}, histories: terminated},
+			ack: true, commits: 1, said: []string{"Too late", "was terminated"}, closed: "Greet World",
+		},
+		"workflow terminated, rejects": {
+			who: bob, action: "reject", temporal: &fakeTemporal{histories: terminated},
+			ack: true, said: []string{"Too late", "was terminated"}, closed: "was terminated",
+		},
+		"workflow forgotten": {
+			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{notFound}, describes: answers{notFound}},
+			ack: true, commits: 1, said: []string{"no longer has this request"}, closed: "no longer has this request",
+		},
+		"Temporal is away": {
+			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{unavailable}, describes: answers{unavailable}},
+			commits: 1, said: []string{"could not confirm", "click again"},
+		},
+		"Temporal was away, and has it": {
+			who: bob, action: "approve",
+			temporal: &fakeTemporal{commits: []error{unavailable}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, bob, workflows.Approved))}},
+			commits:  1, said: []string{"was recorded: approved"},
+		},
+		"Temporal was away, and does not have it": {
+			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{unavailable}, describes: open},
+			commits: 1, said: []string{"still open", "click again"},
+		},
+		"Temporal was away, and somebody was first": {
+			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{unavailable}, histories: ended},
+			commits: 1, said: []string{"Too late", "<@U0CAROL001>"},
+		},
+		"modal does not open": {
+			who: bob, action: "reject", slack: broken{modal: errors.New("expired_trigger_id")}, temporal: &fakeTemporal{describes: open},
+			said: []string{"nothing was decided"},
+		},
+		"response URL is used up": {
+			who: carol, action: "approve", slack: broken{answer: errors.New("used_url")},
+			ack: true, said: []string{"U0CAROL001 in C0GENERAL1: Only"},
+		},
+		"nothing can be said": {
+			who: carol, action: "approve", slack: broken{answer: errors.New("used_url"), whisper: errors.New("not_in_channel")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, f := newSlack(), cmp.Or(tc.temporal, new(fakeTemporal))
+			s.answer, s.whisper, s.modal = tc.slack.answer, tc.slack.whisper, tc.slack.modal
+			b, sealed := newBot(t, s, f, nil)
+			if tc.forged {
+				sealed = sealed[:len(sealed)/2] + "AAAA" + sealed[len(sealed)/2+4:]
+			}
+			r := deliver(t, b, interactive, clicked(tc.who, tc.action, sealed))
+			if r.ack != tc.ack || r.body != nil {
+				t.Errorf("acknowledged %v with %v, want %v with nothing", r.ack, r.body, tc.ack)
+			}
+			if len(f.completions) != tc.commits || len(s.modals) != tc.modals {
+				t.Errorf("%d commits and %d modals, want %d and %d", len(f.completions), len(s.modals), tc.commits, tc.modals)
+			}
+			says(t, s, tc.said)
+			switch {
+			case tc.closed == "" && len(s.closed) > 0:
+				t.Errorf("closed the card: %q", s.closed)
+			case tc.closed != "" && (len(s.closed) != 1 || !strings.Contains(s.closed[0], tc.closed) || !strings.HasPrefix(s.closed[0], at.TS)):
+				t.Errorf("closed cards %q, want this one, with %q", s.closed, tc.closed)
+			}
+		})
+	}
+}
+
+// says fails the test where not exactly one sentence was said that has all of parts, or, without parts, none.
+func says(t *testing.T, s *fakeSlack, parts []string) {
+	t.Helper()
+	want := min(len(parts), 1)
+	if len(s.said) != want {
+		t.Errorf("said %q, want %d sentences with %q", s.said, want, parts)
+		return
+	}
+	for _, part := range parts {
+		if !strings.Contains(s.said[0], part) {
+			t.Errorf("said %q, want it to have %q", s.said[0], part)
+		}
+	}
+}
+
+func TestSubmit(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		temporal *fakeTemporal
+		who      workflows.Person
+		reason   string
+		sealed   func(string) string
+
+		fault   string // what is said in the modal; empty: it closes
+		said    []string
+		commits int
+		closed  int
+	}{
+		"with a reason":            {who: bob, reason: " Not \u202etoday.\r\n\r\n ", commits: 1},
+		"modal of somebody else's": {who: carol, fault: string(refuseOthers)},
+		"requester":                {who: alice, fault: string(refuseSelf)},
+		"changed metadata":         {who: bob, sealed: func(string) string { return "v1.x.y" }, fault: "key that the app no longer has"},
+		"too late": {
+			who: bob, temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, carol, workflows.Approved))}},
+			fault: "Too late: this request has ended. Approved by carol on 2026-11-20 13:30 UTC.", commits: 1,
+		},
+		"submitted again": {
+			who: bob, temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, bob, workflows.Rejected))}},
+			commits: 1,
+		},
+		"workflow terminated": {
+			who: bob, temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{history(t, closedBy(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED))}},
+			fault: "was terminated", commits: 1, closed: 1,
+		},
+		"Temporal is away": {
+			who: bob, temporal: &fakeTemporal{commits: []error{unavailable}, describes: answers{unavailable}},
+			fault: "could not confirm", commits: 1,
+		},
+		"Temporal was away, and has it": {
+			who: bob, temporal: &fakeTemporal{commits: []error{unavailable}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, bob, workflows.Rejected))}},
+			fault: "could not confirm", commits: 1, said: []string{"was recorded: rejected"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, f := newSlack(), cmp.Or(tc.temporal, new(fakeTemporal))
+			b, sealed := newBot(t, s, f, nil)
+			if tc.sealed != nil {
+				sealed = tc.sealed(sealed)
+			}
+			r := deliver(t, b, interactive, submitted(t, tc.who, sealed, tc.reason))
+			if !r.ack {
+				t.Error("a submission is answered with silence")
+			}
+			fault := ""
+			if body, ok := r.body.(map[string]any); ok {
+				if body["response_action"] != "errors" {
+					t.Errorf("answered %v", body)
+				}
+				fault = body["errors"].(map[string]string)["reason"]
+			}
+			if !strings.Contains(fault, tc.fault) || (fault == "") != (tc.fault == "") || strings.Contains(fault, "<") {
+				t.Errorf("said in the modal: %q, want %q", fault, tc.fault)
+			}
+			says(t, s, tc.said)
+			if len(f.completions) != tc.commits || len(s.closed) != tc.closed {
+				t.Fatalf("%d commits and %d closed cards, want %d and %d", len(f.completions), len(s.closed), tc.commits, tc.closed)
+			}
+			if tc.reason != "" {
+				var app *temporal.ApplicationError
+				var d workflows.Decision
+				if !errors.As(f.completions[0].err, &app) || app.Details(&d) != nil || d.Reason != "Not today." || d.Card != at || d.By != bob {
+					t.Errorf("Temporal got %v with %+v", f.completions[0].err, d)
+				}
+			}
+		})
+	}
+}
+
+func TestModalKeepsWhatTheSubmissionNeeds(t *testing.T) {
+	t.Parallel()
+	s, f := newSlack(), &fakeTemporal{describes: answers{enumspb.PENDING_ACTIVITY_STATE_STARTED}}
+	b, sealed := newBot(t, s, f, nil)
+	deliver(t, b, interactive, clicked(bob, "reject", sealed))
+	if len(s.modals) != 1 {
+		t.Fatalf("%d modals, want 1", len(s.modals))
+	}
+	submission := submitted(t, bob, sealed, "Not today.")
+	submission["view"].(map[string]any)["private_metadata"] = s.modals[0].PrivateMetadata
+	submission["view"].(map[string]any)["callback_id"] = s.modals[0].CallbackID
+	if r := deliver(t, b, interactive, submission); !r.ack || r.body != nil || len(f.completions) != 1 {
+		t.Errorf("the submission was answered with %v, %v after %d commits", r.ack, r.body, len(f.completions))
+	}
+}
