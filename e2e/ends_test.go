@@ -111,7 +111,7 @@ func TestTerminated(t *testing.T) {
 		w.must(w.temporal.TerminateWorkflow(w.ctx, run.GetID(), run.GetRunID(), "an operator's reason"))
 		w.click(bob, card, "approve", true)
 		w.told(bob, "terminated")
-		w.closed(card, "The workflow that asked was terminated.", "Greet World")
+		w.closed(card, "The workflow that asked was terminated", "Greet World")
 		w.click(carol.Force(), card, "reject", true)
 		w.told(carol, "terminated")
 	})
