@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,10 +51,14 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 	}
 	defer page.Close()
 
-	temporalUI := "(your server's own web UI)"
+	temporalUI := "(your server's own)"
+	if cfg.Temporal.HostPort != "" {
+		cfg.TaskQueue += "-demo" // The work of a real deployment is not the demo's to take.
+	}
 	if cfg.Temporal.HostPort == "" {
 		fmt.Fprintln(stderr, "Starting Temporal …")
-		server, err := devserver.Start(ctx, devserver.Options{Namespace: cfg.Temporal.Namespace, UI: true, Log: stderr})
+		var server *devserver.Server
+		server, err = devserver.Start(ctx, devserver.Options{Namespace: cfg.Temporal.Namespace, UI: true, Log: stderr})
 		if err != nil {
 			return unlessStopped(ctx, err)
 		}
@@ -61,11 +67,17 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 		temporalUI = "http://" + server.UIAddress
 	}
 
+	if cfg.ReferenceKeys, err = reference.ParseKeys(reference.NewKey()); err != nil {
+		return err
+	}
 	sim := slacksim.New(slacksim.Options{
 		BaseURL:   "http://" + page.Addr().String(),
 		Commands:  []slacksim.Command{{Name: bot.CommandGreet, Description: "Ask for approval to greet somebody", UsageHint: "NAME"}},
 		Links:     []slacksim.Link{{Text: "Temporal's web UI", URL: temporalUI}},
 		RateLimit: true,
+		// As docs/manifest-socket.yaml has it: nobody can write to the app.
+		ReadOnlyDM: true,
+		Trace:      trace(cfg, temporalUI),
 	})
 	web := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
@@ -78,17 +90,36 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 
 	cfg.SlackBotToken, cfg.SlackAppToken = slacksim.DefaultBotToken, slacksim.DefaultAppToken
 	cfg.SlackAPIURL = "http://" + page.Addr().String() + "/api/"
-	if cfg.ReferenceKeys, err = reference.ParseKeys(reference.NewKey()); err != nil {
-		return err
-	}
 	cfg.Approvers = config.Approvers{Users: []string{sim.Person("bob").ID()}, Groups: []string{sim.Group("sre").ID}}
 	return serve(ctx, cfg, config.Run, logger(cfg, stderr), func() {
 		fmt.Fprintf(stdout, `
   Slack (a stand-in)    http://%s
   Temporal's web UI     %s
-  Temporal              %s
+  Temporal              %s, task queue %s
 
   Type /greet World as alice; then be bob or carol, and click. Ctrl-C ends it all.
-`, page.Addr(), temporalUI, cfg.Temporal.HostPort)
+`, page.Addr(), temporalUI, cfg.Temporal.HostPort, cfg.TaskQueue)
 	})
+}
+
+// trace tells the page which workflow a delivery or a call belongs to, with a link into Temporal's web UI at ui.
+func trace(cfg config.Config, ui string) func(slacksim.Clue) slacksim.Link {
+	if !strings.HasPrefix(ui, "http") {
+		return nil // A server that runs already may have its web UI anywhere.
+	}
+	return func(c slacksim.Clue) slacksim.Link {
+		id := ""
+		if c.Command == bot.CommandGreet {
+			id = bot.GreetingID(c.TriggerID)
+		}
+		for _, v := range c.Values {
+			if ref, err := cfg.ReferenceKeys.Open(v); err == nil {
+				id = ref.WorkflowID
+			}
+		}
+		if id == "" {
+			return slacksim.Link{}
+		}
+		return slacksim.Link{Text: id, URL: ui + "/namespaces/" + url.PathEscape(cfg.Temporal.Namespace) + "/workflows/" + url.PathEscape(id)}
+	}
 }

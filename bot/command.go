@@ -42,10 +42,8 @@ func (b *Bot) command(ctx context.Context, c command) reply {
 	if no := b.mayAsk(ctx, c.UserID); no != "" {
 		return answer(string(no))
 	}
-	// A redelivered command has the trigger of the first and starts nothing twice.
-	trigger := sha256.Sum256([]byte(c.TriggerID))
 	_, err := b.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       "greet-" + hex.EncodeToString(trigger[:10]),
+		ID:                                       GreetingID(c.TriggerID),
 		TaskQueue:                                b.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
@@ -58,6 +56,13 @@ func (b *Bot) command(ctx context.Context, c command) reply {
 		return answer("I could not confirm that your request was taken. If no card appears within a minute, please try again.")
 	}
 	return answer("I am asking for approval: the card appears in this channel in a moment.")
+}
+
+// GreetingID is the workflow ID of the greeting that a command starts. A redelivered command has the trigger of the
+// first, and starts nothing twice.
+func GreetingID(trigger string) string {
+	sum := sha256.Sum256([]byte(trigger))
+	return "greet-" + hex.EncodeToString(sum[:10])
 }
 
 // answer is the reply to a command that only the person sees. text is mrkdwn.

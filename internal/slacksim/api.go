@@ -201,7 +201,7 @@ func (s *Server) need(scope string) error {
 
 // answer records the call, lets faults and held calls have their way, and writes what perform returns.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, name string, args Args, perform func() (int, any)) {
-	call := s.record(name, args)
+	call := s.record(name, r.URL.Path, args)
 	s.passGate(call, Before)
 	f := s.takeFault(call)
 	var status int
@@ -212,11 +212,18 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, name string, arg
 		call.Performed = true
 		if fields, ok := body.(reply); ok && fields["ok"] == false {
 			call.Error, call.Performed = fields["error"].(string), false
+		} else if ok {
+			s.performed(call, fields)
 		}
 		s.mu.Unlock()
 		s.passGate(call, After)
 	}
 	if f != nil {
+		s.mu.Lock()
+		if e := s.entryOf(call); e != nil {
+			e.met = f.name
+		}
+		s.mu.Unlock()
 		s.fail(w, r, f, call)
 		return
 	}
@@ -232,13 +239,41 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, name string, arg
 	writeJSON(w, status, body)
 }
 
-func (s *Server) record(method string, args Args) *Call {
+func (s *Server) record(method, path string, args Args) *Call {
+	clue, about := callClue(method, path, args)
+	link := s.trace(clue)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &Call{Method: method, Args: args, Time: s.opts.Now()}
 	s.calls = append(s.calls, c)
-	s.touch()
+	ts := args.String("ts")
+	if ts == "" {
+		ts = args.String("message_ts")
+	}
+	e := s.enter(&entry{call: c, about: about, channel: args.String("channel"), ts: ts})
+	s.belongs(e, link)
 	return c
+}
+
+// performed notes which message a call has made. The caller holds mu.
+func (s *Server) performed(c *Call, answer reply) {
+	e := s.entryOf(c)
+	if e == nil {
+		return
+	}
+	channel, _ := answer["channel"].(string)
+	ts, _ := answer["ts"].(string)
+	if ts == "" {
+		ts, _ = answer["message_ts"].(string)
+	}
+	if channel != "" {
+		e.channel = channel
+	}
+	if ts != "" {
+		e.ts = ts
+		e.about = append(e.about, aboutMessage(e.channel, ts))
+		s.belongs(e, Link{})
+	}
 }
 
 // finish notes the answer to a call, before it is written.
@@ -246,6 +281,9 @@ func (s *Server) finish(c *Call, status int, code string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.Done, c.Status, c.Error = true, status, code
+	if e := s.entryOf(c); e != nil {
+		e.took = time.Since(e.began)
+	}
 	s.touch()
 	s.log.Debug("web api call", "method", c.Method, "status", status, "error", code)
 }

@@ -107,7 +107,7 @@ func cursor(next string) string {
 func paging(a Args, limit int) (int, string, error) {
 	if v := a.String("limit"); v != "" && v != "0" {
 		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 1000 {
+		if err != nil || n < 1 || n > 999 {
 			return 0, "", &apiError{code: "invalid_limit"}
 		}
 		limit = n

@@ -85,6 +85,7 @@ type outgoing struct {
 	acceptsBody bool
 	attempt     int
 	retryReason string
+	silent      bool // where it is lost, its time passes
 }
 
 // deliver sends o and waits until it is acknowledged or its time is over. The end of ctx does not stop it, since a
@@ -98,6 +99,7 @@ func (s *Server) deliver(ctx context.Context, o outgoing) Delivery {
 		case <-s.done:
 		}
 	}
+	o.silent = f.silent
 	if f.Twice {
 		s.attempt(ctx, o, f.Lost)
 	}
@@ -113,6 +115,8 @@ func (s *Server) deliver(ctx context.Context, o outgoing) Delivery {
 }
 
 func (s *Server) attempt(ctx context.Context, o outgoing, lost bool) Delivery {
+	clue, about := deliveryClue(o)
+	link := s.trace(clue)
 	s.mu.Lock()
 	s.lastID++
 	d := &Delivery{
@@ -122,12 +126,22 @@ func (s *Server) attempt(ctx context.Context, o outgoing, lost bool) Delivery {
 	}
 	s.deliveries = append(s.deliveries, d)
 	requestURL, id := s.requestURL, d.ID
-	s.touch()
+	e := s.enter(&entry{delivery: d, about: about, guess: o.kind == SlashCommand})
+	s.belongs(e, link)
+	if lost {
+		e.met = lostOnItsWay
+	}
 	s.mu.Unlock()
 
 	var got outcome
 	start := time.Now()
 	switch {
+	case lost && o.silent:
+		select {
+		case <-time.After(s.opts.AckTimeout):
+		case <-s.done:
+		}
+		fallthrough
 	case lost:
 		got = outcome{err: OperationTimeout}
 	case requestURL == "":
@@ -156,7 +170,7 @@ type outcome struct {
 func (s *Server) overSocket(id string, o outgoing) outcome {
 	ack := make(chan json.RawMessage, 1)
 	s.mu.Lock()
-	s.pending[id] = ack
+	s.pending[id] = &waiting{ack: ack}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -169,7 +183,7 @@ func (s *Server) overSocket(id string, o outgoing) outcome {
 	if o.envelope == "events_api" {
 		envelope["retry_attempt"], envelope["retry_reason"] = o.attempt, o.retryReason
 	}
-	number, sent := s.sendSocket(envelope)
+	number, sent := s.sendSocket(id, envelope)
 	if !sent {
 		return outcome{err: DispatchFailed}
 	}

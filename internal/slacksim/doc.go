@@ -12,7 +12,9 @@
 // Request URL (delivery.go). Each is a Delivery. It has 3 s to be acknowledged and is never sent again, but for
 // events, which are tried twice.
 //
-// The page at / (page.go, page.html) shows all this to people. It speaks to /sim/, which is its own.
+// The page at / (page.go, and its files in page/) shows all this to people: what one person sees, and beside it what
+// has just happened (page_log.go), by workflow if Options.Trace tells (trace.go), and faults to make (page_fault.go).
+// It speaks to /sim/, which is its own.
 //
 // # The workspace
 //
@@ -36,6 +38,8 @@
 //	modal, err := bob.Modal(ctx)
 //	_, err = bob.Submit(ctx, modal, map[string]any{"reason": "not today"})
 //	_, err = sim.WaitMessage(ctx, "general", slacksim.Contains("not today"))
+//
+// Click, Select, Submit and OpenHome are what people do with messages, modals and the Home tab; see also Filled.
 //
 // Waits look at every change and end with their context. What a person could not do in Slack is an error that wraps
 // ErrRefused, unless Person.Force allows it. Everything that happened is in State, Calls and Deliveries.

@@ -25,6 +25,7 @@ type Fault struct {
 
 type fault struct {
 	Fault
+	name    string // of a fault of the page
 	left    int
 	cleared chan struct{}
 }
@@ -182,6 +183,8 @@ type DeliveryFault struct {
 	Delay time.Duration // before it is sent; the person waits, the clock of its acknowledgement does not run
 	Twice bool          // sent twice, each time to be acknowledged
 	Lost  bool          // never sent
+
+	silent bool // with Lost: the person waits for as long as an app may take
 }
 
 // InjectDelivery tampers with later deliveries.

@@ -272,8 +272,19 @@ func TestHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d, err := alice.ClickView(t.Context(), v, "approve"); err != nil || !d.Acked {
+	d, err := alice.ClickView(t.Context(), v, "approve")
+	if err != nil || !d.Acked {
 		t.Fatalf("%+v, %v", d, err)
+	}
+	// The app has given it no title. Slack does, in answers and payloads; on the tab itself nobody sees it.
+	var payload struct {
+		View struct{ Title, Submit *slack.TextBlockObject }
+	}
+	if err := json.Unmarshal(d.Payload, &payload); err != nil {
+		t.Fatal(err)
+	}
+	if title := payload.View.Title; title == nil || title.Text != "View Title" || payload.View.Submit != nil || v.Title != "" {
+		t.Errorf("the view went out with %+v, and is %+v", payload.View, v)
 	}
 }
 

@@ -15,6 +15,17 @@ const maxModals = 3
 // troubleText is what Slack's modal says when a submission is not acknowledged.
 const troubleText = "We had some trouble connecting. Try again?"
 
+// unfilled is a submission that Slack's client holds back, for the inputs are not as they should be.
+type unfilled struct {
+	invalid map[string]string // by block ID
+}
+
+func (e *unfilled) Error() string {
+	return fmt.Sprintf("%v: the modal is not filled in: %v", ErrRefused, e.invalid)
+}
+
+func (e *unfilled) Unwrap() error { return ErrRefused }
+
 // Modal waits until the person has a modal open, and returns the top one.
 func (p Person) Modal(ctx context.Context) (View, error) {
 	return p.WaitModal(ctx, func(View) bool { return true })
@@ -88,14 +99,14 @@ func (p Person) submit(v View, values map[string]any) (outgoing, error) {
 	case open == nil:
 		open = &v
 	}
-	state, invalid, err := fillIn(open, values)
+	state, invalid, err := s.fillIn(open.Blocks, values)
 	if err != nil {
 		return outgoing{}, err
 	}
 	if len(invalid) > 0 && !p.forced {
 		open.Errors = invalid
 		s.touch()
-		return outgoing{}, refuse("the modal is not filled in: %v", invalid)
+		return outgoing{}, &unfilled{invalid}
 	}
 	open.Errors, open.Error = nil, ""
 	s.touch()
@@ -112,10 +123,10 @@ func (p Person) submit(v View, values map[string]any) (outgoing, error) {
 	return o, nil
 }
 
-// fillIn returns the state of a view with values in its inputs, and what Slack's client finds wrong, by block ID.
-func fillIn(v *View, values map[string]any) (map[string]any, map[string]string, error) {
+// fillIn returns the state of blocks with values in their inputs, and what Slack's client finds wrong, by block ID.
+func (s *Server) fillIn(blocks []Block, values map[string]any) (map[string]any, map[string]string, error) {
 	state, invalid, used := map[string]any{}, map[string]string{}, 0
-	for _, b := range v.Blocks {
+	for _, b := range blocks {
 		elements, input := []Block{b.object("element")}, b.str("type") == "input"
 		switch b.str("type") {
 		case "input":
@@ -134,6 +145,9 @@ func fillIn(v *View, values map[string]any) (map[string]any, map[string]string, 
 			}
 			if given {
 				used++
+				if err := s.checkValue(e, value); err != nil {
+					return nil, nil, err
+				}
 			}
 			entry, problem := inputState(e, value)
 			if entry == nil {
@@ -154,7 +168,7 @@ func fillIn(v *View, values map[string]any) (map[string]any, map[string]string, 
 		}
 	}
 	if used < len(values) {
-		return nil, nil, refuse("the modal %q has not all of the inputs %v", v.Title, values)
+		return nil, nil, refuse("there are not all of the inputs %v", values)
 	}
 	return state, invalid, nil
 }
@@ -323,26 +337,47 @@ func (p Person) ClickView(ctx context.Context, v View, action string) (Delivery,
 	if !ok {
 		return Delivery{}, refuse("no button %s in the view %q", action, v.Title)
 	}
+	return p.deliverView(ctx, v, func(*View) (map[string]any, error) { return p.sim.action(b), nil })
+}
+
+// deliverView delivers what the person does in a view, as action says of the view that they see.
+func (p Person) deliverView(ctx context.Context, v View, action func(*View) (map[string]any, error)) (Delivery, error) {
 	s := p.sim
 	s.mu.Lock()
+	o, err := p.interactView(v, action)
+	s.mu.Unlock()
+	if err != nil {
+		return Delivery{}, err
+	}
+	return s.deliver(ctx, o), nil
+}
+
+func (p Person) interactView(v View, action func(*View) (map[string]any, error)) (outgoing, error) {
+	s := p.sim
 	u := s.user(p.id)
 	open := s.view(func(o *View) bool { return o.ID == v.ID && o.User == p.id })
 	switch {
 	case u == nil || (u.Deleted || open == nil) && !p.forced:
-		s.mu.Unlock()
-		return Delivery{}, refuse("the view is not open for this person")
+		return outgoing{}, refuse("the view is not open for this person")
 	case open == nil:
 		open = &v
+	}
+	acted, err := action(open)
+	if err != nil {
+		return outgoing{}, err
+	}
+	state, err := s.state(open.Blocks, p.filled, acted)
+	if err != nil {
+		return outgoing{}, err
 	}
 	trigger := s.newTrigger(u.ID)
 	payload := s.interaction(u, BlockActions, trigger)
 	payload["container"] = map[string]any{"type": "view", "view_id": open.ID}
-	payload["view"] = wireView(open)
-	payload["actions"] = []any{s.action(b)}
-	s.mu.Unlock()
-	return s.deliver(ctx, outgoing{
-		kind: BlockActions, envelope: "interactive", user: u.ID, payload: payload, triggerID: trigger,
-	}), nil
+	view := wireView(open)
+	view["state"] = map[string]any{"values": state}
+	payload["view"] = view
+	payload["actions"] = []any{acted}
+	return outgoing{kind: BlockActions, envelope: "interactive", user: u.ID, payload: payload, triggerID: trigger}, nil
 }
 
 // OpenHome opens the app's Home tab, of which the app hears by an event.

@@ -23,6 +23,7 @@ type Person struct {
 	id      string
 	channel string
 	forced  bool
+	filled  map[string]any
 }
 
 // Person returns the person with that name or ID.
@@ -257,6 +258,11 @@ func (p Person) Press(ctx context.Context, m Message, b Button) (Delivery, error
 	if err != nil {
 		return Delivery{}, err
 	}
+	return s.deliverFrom(ctx, m, o), nil
+}
+
+// deliverFrom delivers what was done to a message, which then warns if the app has not acknowledged it.
+func (s *Server) deliverFrom(ctx context.Context, m Message, o outgoing) Delivery {
 	d := s.deliver(ctx, o)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,10 +270,20 @@ func (p Person) Press(ctx context.Context, m Message, b Button) (Delivery, error
 		stored.Warning = d.Error
 		s.touch()
 	}
-	return d, nil
+	return d
 }
 
 func (p Person) press(m Message, b Button) (outgoing, error) {
+	return p.interact(m, func(shown *Message) (map[string]any, error) {
+		if found, ok := shown.Button(b.BlockID + "/" + b.ActionID); !p.forced && (!ok || found != b) {
+			return nil, refuse("no button %s on the message %q", b.ActionID, shown.Text)
+		}
+		return p.sim.action(b), nil
+	})
+}
+
+// interact is what goes to the app when the person acts on a message, as action says of the message that they see.
+func (p Person) interact(m Message, action func(*Message) (map[string]any, error)) (outgoing, error) {
 	s := p.sim
 	u, c, err := p.at(m.Channel)
 	if err != nil {
@@ -279,10 +295,15 @@ func (p Person) press(m Message, b Button) (outgoing, error) {
 		if stored == nil || stored.To != "" && stored.To != u.ID {
 			return outgoing{}, refuse("%s does not see the message %q", u.Name, m.Text)
 		}
-		if found, ok := stored.Button(b.BlockID + "/" + b.ActionID); !ok || found != b {
-			return outgoing{}, refuse("no button %s on the message %q", b.ActionID, stored.Text)
-		}
 		shown = stored
+	}
+	acted, err := action(shown)
+	if err != nil {
+		return outgoing{}, err
+	}
+	state, err := s.state(shown.Blocks, p.filled, acted)
+	if err != nil {
+		return outgoing{}, err
 	}
 	o := outgoing{
 		kind: BlockActions, envelope: "interactive", user: u.ID,
@@ -301,9 +322,9 @@ func (p Person) press(m Message, b Button) (outgoing, error) {
 	payload := s.interaction(u, BlockActions, o.triggerID)
 	payload["container"] = container
 	payload["channel"] = map[string]any{"id": c.ID, "name": channelName}
-	payload["state"] = map[string]any{"values": map[string]any{}}
+	payload["state"] = map[string]any{"values": state}
 	payload["response_url"] = o.responseURL
-	payload["actions"] = []any{s.action(b)}
+	payload["actions"] = []any{acted}
 	if m.To == "" {
 		payload["message"] = s.wire(shown, true)
 	}

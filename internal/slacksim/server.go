@@ -2,7 +2,6 @@ package slacksim
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -52,6 +51,15 @@ type Options struct {
 	// Links stand at the foot of the page.
 	Links []Link
 
+	// Trace says to which workflow a delivery or a call of the Web API belongs, as a link that the page shows beside
+	// it; the zero Link if it cannot tell. The links of one workflow must be equal. What Trace cannot tell belongs
+	// where the message, the trigger or the response URL belongs that it is about. Nil: the page shows no workflows.
+	// Trace must not use the Server, and may be called concurrently.
+	Trace func(Clue) Link
+
+	// ReadOnlyDM is the manifest's messages_tab_read_only_enabled: on the page nobody can write to the app.
+	ReadOnlyDM bool
+
 	// RateLimit holds chat.postMessage to one per second and channel, with a burst of four.
 	RateLimit bool
 
@@ -95,12 +103,16 @@ type Server struct {
 
 	calls      []*Call
 	deliveries []*Delivery
+	lines      []*entry // of the page's log, oldest first
+	logged     int64
+	traced     map[string]Link // by what it is about: a message, a trigger, a response URL
 	triggers   map[string]*trigger
 	responders map[string]*responder
 	buckets    map[string]*bucket
 
 	faults         []*fault
 	deliveryFaults []*DeliveryFault
+	lostClick      *DeliveryFault // made from the page
 	gates          []*Gate
 	onCall         func(Call) *Fault
 
@@ -108,7 +120,7 @@ type Server struct {
 	sockets   []*socket
 	connected int // sockets so far
 	turn      int
-	pending   map[string]chan json.RawMessage
+	pending   map[string]*waiting
 }
 
 // New returns a workspace with its people and channels, ready to serve.
@@ -141,7 +153,8 @@ func New(o Options) *Server {
 		responders: map[string]*responder{},
 		buckets:    map[string]*bucket{},
 		tickets:    map[string]bool{},
-		pending:    map[string]chan json.RawMessage{},
+		traced:     map[string]Link{},
+		pending:    map[string]*waiting{},
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

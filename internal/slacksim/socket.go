@@ -2,6 +2,7 @@ package slacksim
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -89,7 +90,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		s.acknowledge(message)
+		s.acknowledge(c, message)
 	}
 }
 
@@ -116,7 +117,7 @@ func (s *Server) join(conn *websocket.Conn) (*socket, int) {
 	if n <= maxSockets {
 		s.connected++
 		s.sockets = append(s.sockets, c)
-		s.touch()
+		s.note(fmt.Sprintf("Socket %d is open", c.number))
 	}
 	return c, n
 }
@@ -125,7 +126,7 @@ func (s *Server) leave(c *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sockets = slices.DeleteFunc(s.sockets, func(o *socket) bool { return o == c })
-	s.touch()
+	s.note(fmt.Sprintf("Socket %d is closed", c.number))
 }
 
 func (s *Server) ping(c *socket, gone <-chan struct{}) {
@@ -145,8 +146,16 @@ func (s *Server) ping(c *socket, gone <-chan struct{}) {
 	}
 }
 
+// waiting is an envelope that is to be acknowledged, by the connection that it went to.
+type waiting struct {
+	ack    chan json.RawMessage
+	socket *socket // guarded by the Server's mu
+}
+
 // acknowledge takes what the app sent. Slack ignores answers that are too large, and those that nothing waits for.
-func (s *Server) acknowledge(message []byte) {
+// What it makes of one that comes by another connection than its envelope went to is not documented: here it counts
+// for nothing.
+func (s *Server) acknowledge(c *socket, message []byte) {
 	var ack struct {
 		EnvelopeID string          `json:"envelope_id"`
 		Payload    json.RawMessage `json:"payload"`
@@ -156,16 +165,18 @@ func (s *Server) acknowledge(message []byte) {
 		return
 	}
 	s.mu.Lock()
-	waiting := s.pending[ack.EnvelopeID]
+	w := s.pending[ack.EnvelopeID]
+	if w == nil || w.socket != c {
+		s.mu.Unlock()
+		return
+	}
 	delete(s.pending, ack.EnvelopeID)
 	s.mu.Unlock()
-	if waiting != nil {
-		waiting <- ack.Payload
-	}
+	w.ack <- ack.Payload
 }
 
 // sendSocket sends an envelope to one of the connections, in turn, and returns which.
-func (s *Server) sendSocket(envelope map[string]any) (int, bool) {
+func (s *Server) sendSocket(id string, envelope map[string]any) (int, bool) {
 	s.mu.Lock()
 	var ready []*socket
 	for _, c := range s.sockets {
@@ -178,6 +189,11 @@ func (s *Server) sendSocket(envelope map[string]any) (int, bool) {
 	s.mu.Unlock()
 	for i := range ready {
 		c := ready[(turn+i)%len(ready)]
+		s.mu.Lock()
+		if w := s.pending[id]; w != nil {
+			w.socket = c
+		}
+		s.mu.Unlock()
 		if err := c.write(envelope); err == nil {
 			return c.number, true
 		}

@@ -221,6 +221,9 @@ func (s *Server) readView(raw any, kind string) (*View, error) {
 	}, nil
 }
 
+// homeTitle is what Slack calls every Home tab, which has no title of its own: Bolt declares that each view has one.
+const homeTitle = "View Title"
+
 // wireView is the view as Slack's API and payloads have it.
 func wireView(v *View) map[string]any {
 	w := map[string]any{
@@ -231,7 +234,11 @@ func wireView(v *View) map[string]any {
 		"title": nil, "submit": nil, "close": nil, "root_view_id": v.RootID, "previous_view_id": nil,
 		"app_id": AppID, "bot_id": BotID, "app_installed_team_id": TeamID,
 	}
-	for key, text := range map[string]string{"title": v.Title, "submit": v.Submit, "close": v.Close} {
+	title := v.Title
+	if v.Type == "home" {
+		title = homeTitle
+	}
+	for key, text := range map[string]string{"title": title, "submit": v.Submit, "close": v.Close} {
 		if text != "" {
 			w[key] = map[string]any{"type": "plain_text", "text": text, "emoji": true}
 		}
