@@ -56,7 +56,7 @@ type Options struct {
 	// Team is the ID of the workspace whose people may decide.
 	Team       string
 	Requesters Requesters
-	// APIURL is where Slack's methods are; a response URL must be of the same site.
+	// APIURL is where Slack's methods are; response URLs may be there too, and are at Slack otherwise.
 	APIURL string
 	Log    *slog.Logger
 }
@@ -165,8 +165,9 @@ func (b *Bot) checkResponseURL(s string) error {
 	if err != nil {
 		return errors.New("the API URL is no URL")
 	}
-	site := api.Hostname()
-	if u.Scheme == api.Scheme && (u.Host == api.Host || strings.HasSuffix(u.Hostname(), "."+site)) {
+	host := u.Hostname()
+	slacks := strings.HasSuffix(host, ".slack.com") || strings.HasSuffix(host, ".slack-gov.com")
+	if u.Scheme == "https" && slacks || u.Scheme == api.Scheme && u.Host == api.Host {
 		return nil
 	}
 	return errors.New("the response URL is not Slack's")

@@ -20,6 +20,9 @@ func (b *Bot) interact(ctx context.Context, i interaction) reply {
 		if action, sealed, ok := i.button(); ok {
 			return b.click(ctx, i, action, sealed)
 		}
+		if i.ofDecision() {
+			return b.tell(ctx, i, i.card(), string(refuseVersion))
+		}
 	case "view_submission":
 		if i.View.CallbackID == card.CallbackReject {
 			return b.submit(ctx, i)
@@ -32,7 +35,7 @@ func (b *Bot) interact(ctx context.Context, i interaction) reply {
 
 // click deals with a click on Approve or Reject.
 func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) reply {
-	at := workflows.Card{Channel: i.Container.ChannelID, TS: i.Container.MessageTS}
+	at := i.card()
 	ref, no, checked := b.admit(ctx, i, sealed)
 	switch {
 	case no == refuseOthers:
@@ -62,11 +65,13 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 
 // askReason opens the modal that asks for a rejection's reason; what has ended already is said at once instead.
 func (b *Bot) askReason(ctx context.Context, i interaction, ref reference.Reference, sealed string, at workflows.Card) reply {
-	a, err := record.Look(ctx, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	// Where Temporal does not answer soon the submission asks it again; here it only spares the person the typing.
+	soon, stop := context.WithTimeout(ctx, lookBefore)
+	defer stop()
+	a, err := record.Look(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
 	if err == nil && (a.State == record.Ended || a.State == record.Unknown) {
 		return b.tell(ctx, i, at, tooLate(a, card.Mrkdwn)).and(func(ctx context.Context) { b.heal(ctx, at, a) })
 	}
-	// Where Temporal did not answer the submission asks it again; here it only spares the person the typing.
 	metadata, err := json.Marshal(modal{Reference: sealed, Channel: at.Channel, TS: at.TS})
 	if err == nil {
 		err = b.Slack.OpenModal(ctx, i.TriggerID, card.RejectModal(string(metadata)))
@@ -118,6 +123,8 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 
 const (
 	refuseReference refusal = "This button is not of this app, or has been changed. Ask for the request to be made again."
+	refuseVersion   refusal = "This button is of another version of the app, so nothing was decided. Please click again in a moment."
+	refusePlace     refusal = "This request belongs to another deployment of the app, so nothing was decided."
 	refuseKey       refusal = "This button was made with a key that the app no longer has. Ask for the request to be made again."
 )
 
@@ -126,10 +133,18 @@ func (b *Bot) admit(ctx context.Context, i interaction, sealed string) (ref refe
 	ref, err := b.Keys.Open(sealed)
 	if err != nil {
 		b.Log.Warn("open a reference", "user", i.User.ID, "channel", i.Container.ChannelID, "err", err)
-		if errors.Is(err, reference.ErrUnknownKey) {
+		switch {
+		case errors.Is(err, reference.ErrUnknownKey):
 			return ref, refuseKey, true
+		case errors.Is(err, reference.ErrVersion):
+			return ref, refuseVersion, true
+		default:
+			return ref, refuseReference, true
 		}
-		return ref, refuseReference, true
+	}
+	if ref.Namespace != b.Namespace {
+		b.Log.Warn("refuse a reference of another namespace", "user", i.User.ID, "workflow_id", ref.WorkflowID)
+		return ref, refusePlace, true
 	}
 	no, checked = b.mayDecide(ctx, ref, person(i))
 	if no != "" {

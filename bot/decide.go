@@ -28,6 +28,8 @@ const (
 	lookAgain = 100 * time.Millisecond
 	// lookFor is how long it is asked: the person has to be told within Slack's 3 s too.
 	lookFor = 1500 * time.Millisecond
+	// lookBefore is how long it may take before a form is opened, which Slack lets us do for 3 s.
+	lookBefore = 700 * time.Millisecond
 )
 
 // verdict is what became of a decision.
@@ -52,13 +54,16 @@ func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.D
 			return verdict{recorded: true}
 		}
 		var gone *serviceerror.NotFound
-		if !errors.As(err, &gone) {
+		v := verdict{unsure: true}
+		if errors.As(err, &gone) {
+			v = b.look(ctx, ref, d)
+		} else {
 			b.Log.Warn("record a decision", "workflow_id", ref.WorkflowID, "run_id", ref.RunID,
 				"activity_id", ref.ActivityID, "user", d.By.ID, "err", err)
-			return verdict{unsure: true}
 		}
-		v := b.look(ctx, ref, d)
 		switch {
+		case v.unsure && unanswered(err):
+			// The SDK gave the call half of the time. If it was carried out all the same, the next one finds that out.
 		case v.unsure, v.recorded, v.ended.State == record.Ended, v.ended.State == record.Unknown:
 			return v
 		case v.ended.State == record.Scheduled:
@@ -74,6 +79,15 @@ func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.D
 			return v
 		}
 	}
+}
+
+// unanswered tells a call that Temporal did not answer, for as long as the SDK tried.
+func unanswered(err error) bool {
+	var (
+		late *serviceerror.DeadlineExceeded
+		away *serviceerror.Unavailable
+	)
+	return errors.As(err, &late) || errors.As(err, &away) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // commit is the decision: one call.
@@ -109,7 +123,7 @@ func tooLate(a record.Activity, m card.Markup) string {
 	case record.Ended:
 		return "Too late: this request has ended. " + card.Sentence(a.Result, m)
 	case record.Unknown:
-		return "Temporal no longer has this request, so it cannot be decided any more."
+		return "Temporal does not have this request, or no longer, so it cannot be decided."
 	case record.Deciding:
 		return "Somebody has just decided this request; the card will show it."
 	default:
@@ -117,16 +131,13 @@ func tooLate(a record.Activity, m card.Markup) string {
 	}
 }
 
-// heal closes the card of a request whose workflow is closed: nothing else will.
+// heal closes the card of a request whose workflow is closed: nothing else will. It draws what Temporal's history says,
+// and where Temporal has none it draws nothing: the request may be open on another server.
 func (b *Bot) heal(ctx context.Context, at workflows.Card, a record.Activity) {
-	if at == (workflows.Card{}) || (a.State != record.Unknown && !a.WorkflowClosed) {
+	if at == (workflows.Card{}) || !a.WorkflowClosed {
 		return
 	}
-	res := a.Result
-	if a.State == record.Unknown {
-		res = workflows.Result{Outcome: workflows.Failed, Note: "Temporal no longer has this request."}
-	}
-	msg := card.Closed(a.Request, res)
+	msg := card.Closed(a.Request, a.Result)
 	if err := b.Slack.Update(ctx, at, msg.Text, msg.Blocks); err != nil {
 		b.Log.Warn("close the card of a closed workflow", "channel", at.Channel, "err", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
 	"countersign/internal/record"
@@ -50,11 +51,33 @@ func TestDecide(t *testing.T) {
 		"rejected": {decision: reject(bob), recorded: true, commits: 1},
 		"Temporal does not answer": {
 			temporal: &fakeTemporal{commits: []error{unavailable}},
-			decision: approve(bob), unsure: true, commits: 1, completes: true,
+			decision: approve(bob), unsure: true, commits: 16, completes: true, took: lookFor,
 		},
 		"Temporal takes too long": {
-			temporal: &fakeTemporal{commits: []error{context.DeadlineExceeded}},
-			decision: reject(bob), unsure: true, commits: 1,
+			temporal: &fakeTemporal{commits: []error{serviceerror.NewDeadlineExceeded("later")}},
+			decision: reject(bob), unsure: true, commits: 16, took: lookFor,
+		},
+		"Temporal answers the second time": {
+			temporal: &fakeTemporal{commits: []error{context.DeadlineExceeded, nil}},
+			decision: reject(bob), recorded: true, commits: 2, took: lookAgain,
+		},
+		"recorded, and the answer was lost": {
+			temporal: &fakeTemporal{
+				commits:   []error{unavailable, gone},
+				histories: histories(history(t, decidedBy(t, bob, workflows.Approved))),
+			},
+			decision: approve(bob), recorded: true, state: record.Ended, commits: 2, completes: true, took: lookAgain,
+		},
+		"no answer, and somebody else was first": {
+			temporal: &fakeTemporal{
+				commits:   []error{unavailable, gone},
+				histories: histories(history(t, decidedBy(t, carol, workflows.Approved))),
+			},
+			decision: approve(bob), state: record.Ended, commits: 2, completes: true, took: lookAgain,
+		},
+		"Temporal refuses the bot": {
+			temporal: &fakeTemporal{commits: []error{serviceerror.NewPermissionDenied("no", "")}},
+			decision: approve(bob), unsure: true, commits: 1, completes: true,
 		},
 		"refused, and Temporal does not say why": {
 			temporal: &fakeTemporal{commits: []error{gone}, describes: answers{unavailable}},
@@ -189,13 +212,16 @@ func TestClick(t *testing.T) {
 	t.Parallel()
 	ended := [][]*historypb.HistoryEvent{history(t, decidedBy(t, carol, workflows.Approved))}
 	terminated := [][]*historypb.HistoryEvent{history(t, closedBy(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED))}
+	done := [][]*historypb.HistoryEvent{history(t, decidedBy(t, bob, workflows.Approved), closedBy(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED))}
+	forge := func(s string) string { return s[:len(s)/2] + "AAAA" + s[len(s)/2+4:] }
 	open := answers{enumspb.PENDING_ACTIVITY_STATE_STARTED}
 	for name, tc := range map[string]struct {
 		slack    broken
 		temporal *fakeTemporal
 		who      workflows.Person
 		action   string
-		forged   bool
+		sealed   func(string) string
+		place    string // the bot's namespace, where it is another
 
 		ack     bool
 		said    []string // what the one private sentence has in it; none: nothing is said
@@ -208,11 +234,20 @@ func TestClick(t *testing.T) {
 		"approver rejects, Temporal is away": {
 			who: bob, action: "reject", temporal: &fakeTemporal{describes: answers{unavailable}}, ack: true, modals: 1,
 		},
+		"approver rejects, Temporal hangs": {
+			who: bob, action: "reject", temporal: &fakeTemporal{describes: answers{hangs{}}}, ack: true, modals: 1,
+		},
 		"somebody else":         {who: carol, action: "approve", ack: true, said: []string{"Only <@U0BOB00001>, <@U0GUEST001> can decide"}},
 		"requester":             {who: alice, action: "approve", ack: true, said: []string{string(refuseSelf)}},
 		"external":              {who: external, action: "reject", ack: true, said: []string{string(refuseStranger)}},
-		"forged":                {who: bob, action: "approve", forged: true, ack: true, said: []string{string(refuseReference)}},
-		"a button that is none": {who: bob, action: "approve_all", ack: true},
+		"forged":                {who: bob, action: "approve", sealed: forge, ack: true, said: []string{string(refuseReference)}},
+		"forged to reject":      {who: bob, action: "reject", sealed: forge, ack: true, said: []string{string(refuseReference)}},
+		"a button that is none": {who: bob, action: "approve_all", ack: true, said: []string{string(refuseVersion)}},
+		"a reference of another version": {
+			who: bob, action: "approve", sealed: func(s string) string { return "v2" + s[2:] }, ack: true, said: []string{string(refuseVersion)},
+		},
+		"another namespace":         {who: bob, action: "approve", place: "staging", ack: true, said: []string{string(refusePlace)}},
+		"another namespace, reject": {who: bob, action: "reject", place: "staging", ack: true, said: []string{string(refusePlace)}},
 		"too late": {
 			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{notFound}, histories: ended},
 			ack: true, commits: 1, said: []string{"Too late", "Approved by <@U0CAROL001>", "2026-11-20 13:30 UTC"},
@@ -231,24 +266,32 @@ func TestClick(t *testing.T) {
 		},
 		"workflow forgotten": {
 			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{notFound}, describes: answers{notFound}},
-			ack: true, commits: 1, said: []string{"no longer has this request"}, closed: "no longer has this request",
+			ack: true, commits: 1, said: []string{"does not have this request"},
+		},
+		"workflow forgotten, rejects": {
+			who: bob, action: "reject", temporal: &fakeTemporal{describes: answers{notFound}},
+			ack: true, said: []string{"does not have this request"},
+		},
+		"second click, workflow closed": {
+			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{notFound}, histories: done},
+			ack: true, commits: 1, closed: "Approved by <@U0BOB00001>",
 		},
 		"Temporal is away": {
 			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{unavailable}, describes: answers{unavailable}},
-			commits: 1, said: []string{"could not confirm", "click again"},
+			commits: 16, said: []string{"could not confirm", "click again"},
 		},
 		"Temporal was away, and has it": {
 			who: bob, action: "approve",
 			temporal: &fakeTemporal{commits: []error{unavailable}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, bob, workflows.Approved))}},
-			commits:  1, said: []string{"was recorded: approved"},
+			commits:  16, said: []string{"was recorded: approved"},
 		},
 		"Temporal was away, and does not have it": {
 			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{unavailable}, describes: open},
-			commits: 1, said: []string{"still open", "click again"},
+			commits: 16, said: []string{"still open", "click again"},
 		},
 		"Temporal was away, and somebody was first": {
 			who: bob, action: "approve", temporal: &fakeTemporal{commits: []error{unavailable}, histories: ended},
-			commits: 1, said: []string{"Too late", "<@U0CAROL001>"},
+			commits: 16, said: []string{"Too late", "<@U0CAROL001>"},
 		},
 		"modal does not open": {
 			who: bob, action: "reject", slack: broken{modal: errors.New("expired_trigger_id")}, temporal: &fakeTemporal{describes: open},
@@ -262,19 +305,19 @@ func TestClick(t *testing.T) {
 			who: carol, action: "approve", slack: broken{answer: errors.New("used_url"), whisper: errors.New("not_in_channel")},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		inTime(t, name, func(t *testing.T) {
 			s, f := newSlack(), cmp.Or(tc.temporal, new(fakeTemporal))
 			s.answer, s.whisper, s.modal = tc.slack.answer, tc.slack.whisper, tc.slack.modal
 			b, sealed := newBot(t, s, f, nil)
-			if tc.forged {
-				sealed = sealed[:len(sealed)/2] + "AAAA" + sealed[len(sealed)/2+4:]
+			if tc.sealed != nil {
+				sealed = tc.sealed(sealed)
 			}
+			b.Namespace = cmp.Or(tc.place, b.Namespace)
 			r := deliver(t, b, interactive, clicked(tc.who, tc.action, sealed))
 			if r.ack != tc.ack || r.body != nil {
 				t.Errorf("acknowledged %v with %v, want %v with nothing", r.ack, r.body, tc.ack)
 			}
-			if len(f.completions) != tc.commits || len(s.modals) != tc.modals {
+			if !committed(f, tc.commits) || len(s.modals) != tc.modals {
 				t.Errorf("%d commits and %d modals, want %d and %d", len(f.completions), len(s.modals), tc.commits, tc.modals)
 			}
 			says(t, s, tc.said)
@@ -286,6 +329,21 @@ func TestClick(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inTime runs a test in a bubble, where waiting takes no time.
+func inTime(t *testing.T, name string, f func(*testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, f)
+	})
+}
+
+// committed says whether there were that many commits. Where they go on until the time is up the last may be missing.
+func committed(f *fakeTemporal, want int) bool {
+	n := len(f.completions)
+	return n == want || want == 16 && n == 15
 }
 
 // says fails the test where not exactly one sentence was said that has all of parts, or, without parts, none.
@@ -310,6 +368,7 @@ func TestSubmit(t *testing.T) {
 		who      workflows.Person
 		reason   string
 		sealed   func(string) string
+		place    string // the bot's namespace, where it is another
 
 		fault   string // what is said in the modal; empty: it closes
 		said    []string
@@ -320,6 +379,13 @@ func TestSubmit(t *testing.T) {
 		"modal of somebody else's": {who: carol, fault: string(refuseOthers)},
 		"requester":                {who: alice, fault: string(refuseSelf)},
 		"changed metadata":         {who: bob, sealed: func(string) string { return "v1.x.y" }, fault: "key that the app no longer has"},
+		"another version":          {who: bob, sealed: func(s string) string { return "v2" + s[2:] }, fault: string(refuseVersion)},
+		"another namespace":        {who: bob, place: "staging", fault: string(refusePlace)},
+		"workflow forgotten": {
+			who: bob, temporal: &fakeTemporal{commits: []error{notFound}, describes: answers{notFound}},
+			fault: "does not have this request", commits: 1,
+		},
+		"Temporal answers the second time": {who: bob, temporal: &fakeTemporal{commits: []error{unavailable, nil}}, commits: 2},
 		"too late": {
 			who: bob, temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, carol, workflows.Approved))}},
 			fault: "Too late: this request has ended. Approved by carol on 2026-11-20 13:30 UTC.", commits: 1,
@@ -334,17 +400,17 @@ func TestSubmit(t *testing.T) {
 		},
 		"Temporal is away": {
 			who: bob, temporal: &fakeTemporal{commits: []error{unavailable}, describes: answers{unavailable}},
-			fault: "could not confirm", commits: 1,
+			fault: "could not confirm", commits: 16,
 		},
 		"Temporal was away, and has it": {
 			who: bob, temporal: &fakeTemporal{commits: []error{unavailable}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, bob, workflows.Rejected))}},
-			fault: "could not confirm", commits: 1, said: []string{"was recorded: rejected"},
+			fault: "could not confirm", commits: 16, said: []string{"was recorded: rejected"},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		inTime(t, name, func(t *testing.T) {
 			s, f := newSlack(), cmp.Or(tc.temporal, new(fakeTemporal))
 			b, sealed := newBot(t, s, f, nil)
+			b.Namespace = cmp.Or(tc.place, b.Namespace)
 			if tc.sealed != nil {
 				sealed = tc.sealed(sealed)
 			}
@@ -363,7 +429,7 @@ func TestSubmit(t *testing.T) {
 				t.Errorf("said in the modal: %q, want %q", fault, tc.fault)
 			}
 			says(t, s, tc.said)
-			if len(f.completions) != tc.commits || len(s.closed) != tc.closed {
+			if !committed(f, tc.commits) || len(s.closed) != tc.closed {
 				t.Fatalf("%d commits and %d closed cards, want %d and %d", len(f.completions), len(s.closed), tc.commits, tc.closed)
 			}
 			if tc.reason != "" {

@@ -134,7 +134,7 @@ type completion struct {
 // fakeTemporal has one open activity. Each list is what it answers in turn; the last goes on for ever.
 type fakeTemporal struct {
 	commits   []error
-	describes []any // error, enumspb.PendingActivityState, or nil: not pending
+	describes []any // error, enumspb.PendingActivityState, nil: not pending, or hangs: no answer
 	histories [][]*historypb.HistoryEvent
 	starts    []error
 
@@ -145,6 +145,9 @@ type fakeTemporal struct {
 	started     []client.StartWorkflowOptions
 	inputs      []any
 }
+
+// hangs is the answer that does not come.
+type hangs struct{}
 
 func next[T any](list []T, n int) (v T) {
 	if len(list) > 0 {
@@ -169,6 +172,10 @@ func (f *fakeTemporal) DescribeWorkflowExecution(ctx context.Context, _, _ strin
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if next(f.describes, f.described) == any(hangs{}) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	r := &workflowservice.DescribeWorkflowExecutionResponse{
 		WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{Status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING},
 	}
@@ -267,7 +274,7 @@ func newBot(t testing.TB, s *fakeSlack, f *fakeTemporal, change func(*reference.
 		t.Fatal(err)
 	}
 	ref := reference.Reference{
-		WorkflowID: "greet-1", RunID: "run-1", ActivityID: "decision-1",
+		Namespace: "default", WorkflowID: "greet-1", RunID: "run-1", ActivityID: "decision-1",
 		Requester: request.Requester, Users: request.Approvers.Users, Digest: request.Digest(),
 	}
 	if change != nil {

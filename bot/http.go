@@ -28,16 +28,18 @@ const (
 // ServeHTTP serves Slack's signed requests on l until ctx ends. Then it takes no new ones, finishes and answers those
 // in hand, and returns nil.
 func (b *Bot) ServeHTTP(ctx context.Context, l net.Listener, signingSecret string) error {
-	var after sync.WaitGroup
+	var inHand sync.WaitGroup
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+EventsPath, func(w http.ResponseWriter, r *http.Request) {
 		// Those in hand are finished: they outlive the end of ctx, and the caller's connection.
-		b.receive(context.WithoutCancel(r.Context()), w, r, signingSecret, &after)
+		inHand.Add(1)
+		defer inHand.Done()
+		b.receive(context.WithoutCancel(r.Context()), w, r, signingSecret, &inHand)
 	})
 	srv := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		ReadTimeout:       3 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 	}
@@ -51,9 +53,12 @@ func (b *Bot) ServeHTTP(ctx context.Context, l net.Listener, signingSecret strin
 	// The end of ctx is the reason to drain, so the drain has a context of its own.
 	drain, stop := context.WithTimeout(context.WithoutCancel(ctx), drainFor)
 	defer stop()
-	err := srv.Shutdown(drain)
-	after.Wait()
-	return err
+	if err := srv.Shutdown(drain); err != nil {
+		b.Log.Warn("end connections that nothing came by", "err", err)
+		_ = srv.Close()
+	}
+	inHand.Wait()
+	return nil
 }
 
 // receive verifies a request, hands it over, and writes the reply.

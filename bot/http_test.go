@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -203,7 +204,11 @@ func TestServeHTTPFinishesWhatItHas(t *testing.T) {
 	go func() {
 		answered <- send(t, http.MethodPost, address, url.Values{"payload": {string(payload)}}.Encode(), true)
 	}()
-	<-slow.arrived
+	select {
+	case <-slow.arrived:
+	case got := <-answered:
+		t.Fatalf("the click was answered %d before it came to Temporal", got)
+	}
 	stop()
 	close(slow.release)
 	if got := <-answered; got != http.StatusOK {
@@ -217,6 +222,54 @@ func TestServeHTTPFinishesWhatItHas(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
 		t.Error("it still listens")
+	}
+}
+
+// listener hands out the connections that are sent into it.
+type listener chan net.Conn
+
+func (l listener) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l listener) Close() error   { close(l); return nil }
+func (l listener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// Strangers who are slow do not make the end of a process a failure, nor do they keep it.
+func TestServeHTTPDoesNotWaitForStrangers(t *testing.T) {
+	t.Parallel()
+	head := "POST " + EventsPath + " HTTP/1.1\r\nHost: x\r\n"
+	for name, sent := range map[string]string{
+		"who send nothing":     "",
+		"who send half a head": head,
+		"who send no body":     head + "Content-Length: 7\r\n\r\n",
+		"who send half a body": head + "Content-Length: 7\r\n\r\nx=1",
+	} {
+		inTime(t, name, func(t *testing.T) {
+			b, _ := newBot(t, newSlack(), &fakeTemporal{}, nil)
+			ctx, stop := context.WithCancel(t.Context())
+			l, served := make(listener), make(chan error, 1)
+			go func() { served <- b.ServeHTTP(ctx, l, secret) }()
+			stranger, accepted := net.Pipe()
+			l <- accepted
+			go func() { _, _ = io.Copy(io.Discard, stranger) }()
+			if _, err := io.WriteString(stranger, sent); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			stop()
+			begun := time.Now()
+			if err := <-served; err != nil {
+				t.Errorf("ServeHTTP: %v", err)
+			}
+			if took := time.Since(begun); took > drainFor { // In the bubble's time.
+				t.Errorf("it took %v to end, want %v at the most", took, drainFor)
+			}
+			_ = stranger.Close()
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"countersign/internal/card"
+	"countersign/workflows"
 )
 
 // interaction is what we read of Slack's interaction payloads. The message that was clicked is never decoded: one
@@ -43,11 +44,21 @@ type interaction struct {
 
 // button returns the decision's button that was clicked; ok is false where it was another.
 func (i interaction) button() (action, reference string, ok bool) {
-	if len(i.Actions) != 1 || !strings.HasPrefix(i.Actions[0].BlockID, card.BlockDecision) {
+	if len(i.Actions) != 1 || !i.ofDecision() {
 		return "", "", false
 	}
 	a := i.Actions[0]
 	return a.ActionID, a.Value, a.ActionID == card.ActionApprove || a.ActionID == card.ActionReject
+}
+
+// ofDecision says whether what was clicked stands among a decision's buttons.
+func (i interaction) ofDecision() bool {
+	return len(i.Actions) > 0 && strings.HasPrefix(i.Actions[0].BlockID, card.BlockDecision)
+}
+
+// card is the message that was clicked; zero where it was none.
+func (i interaction) card() workflows.Card {
+	return workflows.Card{Channel: i.Container.ChannelID, TS: i.Container.MessageTS}
 }
 
 // modal is what a modal keeps of the click that opened it: a submission comes with no message and no response URL.

@@ -198,23 +198,126 @@ func twoGreetings(ctx workflow.Context, in [2]workflows.Request) ([2]workflows.R
 	return results, failed
 }
 
+// own starts a team's own workflow, on a worker and a task queue of its own.
+func (w *world) own(code, input any) client.WorkflowRun {
+	w.Helper()
+	own := worker.New(w.temporal, w.queue+"-own", worker.Options{DisableRegistrationAliasing: true})
+	own.RegisterWorkflowWithOptions(code, workflow.RegisterOptions{Name: "Own"})
+	w.must(own.Start())
+	w.Cleanup(own.Stop)
+	run, err := w.temporal.ExecuteWorkflow(w.ctx, client.StartWorkflowOptions{TaskQueue: w.queue + "-own"}, "Own", input)
+	w.must(err)
+	return run
+}
+
+func (w *world) request(title string) workflows.Request {
+	return workflows.Request{Title: title, Channel: w.sim.Channel("general").ID, Requester: w.sim.Person("alice").ID()}
+}
+
+// Two questions one after the other share nothing, though the workflow does not say so: a click on the first card never
+// answers the second.
+func TestQuestionAfterQuestion(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		run := w.own(func(ctx workflow.Context, in [2]workflows.Request) (last workflows.Result, err error) {
+			ctx = workflow.WithTaskQueue(ctx, w.queue)
+			for _, r := range in {
+				if last, err = workflows.NewRequests(ctx).Ask(ctx, r); err != nil {
+					return last, err
+				}
+			}
+			return last, nil
+		}, [2]workflows.Request{w.request("Greet World"), w.request("Drop everything")})
+		bob, carol := w.as("bob", "general"), w.as("carol", "general")
+		first := w.card("general", "Greet World")
+		w.click(bob, first, "approve", true)
+		// The retry of the second post must not take the first card for its own.
+		w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Times: 1, Status: 500})
+		second := w.card("general", "Drop everything")
+		w.click(carol.Force(), first, "approve", true)
+		w.told(carol, "Approved by <@"+bob.ID()+">")
+		w.click(carol, second, "reject", true)
+		modal, err := carol.Modal(w.ctx)
+		w.must(err)
+		_, err = carol.Submit(w.ctx, modal, nil)
+		w.must(err)
+		var got workflows.Result
+		w.must(run.Get(w.ctx, &got))
+		if got.Outcome != workflows.Rejected {
+			w.Errorf("the second question was %s, want rejected", got.Outcome)
+		}
+	})
+}
+
+// What is left of closing a card goes where the activities are, and not to the team's own task queue.
+func TestSlackDownAtTheEndOfATeamsWorkflow(t *testing.T) {
+	bothModes(t, func(w *world) {
+		p := w.start("run")
+		run := w.own(func(ctx workflow.Context, r workflows.Request) (workflows.Result, error) {
+			ctx = workflow.WithTaskQueue(ctx, w.queue)
+			return workflows.NewRequests(ctx).Ask(ctx, r)
+		}, w.request("Greet World"))
+		card := w.card("general", "Greet World")
+		w.sees(p, `msg="card posted"`)
+		w.sim.Inject(slacksim.Fault{Method: "chat.update", Status: 503})
+		w.click(w.as("bob", "general"), card, "approve", true)
+		w.must(run.Get(w.ctx, nil))
+		w.sim.ClearFaults()
+		w.closed(card, "Approved by")
+	})
+}
+
+// Slack is away when a request ends during its post, and for a while after: the card is closed all the same.
+func TestSlackDownAfterAnEndDuringThePost(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", "DEADLINE=2s")
+		post := w.sim.Hold("chat.postMessage", slacksim.After)
+		run := w.ask("general", "World")
+		_, err := post.Wait(w.ctx)
+		w.must(err)
+		w.sim.Inject(slacksim.Fault{Method: "chat.update", Status: 503})
+		w.failsAs(run, workflows.ErrTypeExpired)
+		post.Release()
+		_, err = w.sim.WaitCalls(w.ctx, "chat.update", 4)
+		w.must(err)
+		w.sim.ClearFaults()
+		w.closed(w.message("general", slacksim.Contains("Greet World")), "Expired")
+	})
+}
+
+// A post that fails while the request is being withdrawn does not make it a failure.
+func TestWithdrawalOfAFailingPost(t *testing.T) {
+	bothModes(t, func(w *world) {
+		p := w.start("run")
+		post := w.sim.Hold("chat.postMessage", slacksim.Before)
+		w.sim.OnCall(func(c slacksim.Call) *slacksim.Fault {
+			if c.Method != "chat.postMessage" {
+				return nil
+			}
+			return &slacksim.Fault{Status: 500}
+		})
+		run := w.own(func(ctx workflow.Context, r workflows.Request) (workflows.Result, error) {
+			ctx = workflow.WithTaskQueue(ctx, w.queue)
+			return workflows.NewRequests(ctx).Ask(ctx, r)
+		}, w.request("Greet World"))
+		_, err := post.Wait(w.ctx)
+		w.must(err)
+		w.must(w.temporal.CancelWorkflow(w.ctx, run.GetID(), run.GetRunID()))
+		post.Release()
+		var got workflows.Result
+		w.must(run.Get(w.ctx, &got))
+		if got.Outcome != workflows.Withdrawn {
+			w.Errorf("outcome %q, want withdrawn; log:\n%s", got.Outcome, p.log)
+		}
+	})
+}
+
 func TestTwoQuestionsInOneWorkflow(t *testing.T) {
 	bothModes(t, func(w *world) {
 		w.start("run")
-		// The team's own workflow runs on a worker and a task queue of its own.
-		own := worker.New(w.temporal, w.queue+"-own", worker.Options{DisableRegistrationAliasing: true})
-		own.RegisterWorkflowWithOptions(func(ctx workflow.Context, in [2]workflows.Request) ([2]workflows.Result, error) {
+		run := w.own(func(ctx workflow.Context, in [2]workflows.Request) ([2]workflows.Result, error) {
 			return twoGreetings(workflow.WithTaskQueue(ctx, w.queue), in)
-		}, workflow.RegisterOptions{Name: "TwoGreetings"})
-		w.must(own.Start())
-		w.Cleanup(own.Stop)
-
-		request := func(title string) workflows.Request {
-			return workflows.Request{Title: title, Channel: w.sim.Channel("general").ID, Requester: w.sim.Person("alice").ID()}
-		}
-		run, err := w.temporal.ExecuteWorkflow(w.ctx, client.StartWorkflowOptions{TaskQueue: w.queue + "-own"}, "TwoGreetings",
-			[2]workflows.Request{request("Greet World"), request("Greet Everybody")})
-		w.must(err)
+		}, [2]workflows.Request{w.request("Greet World"), w.request("Greet Everybody")})
 		first, second := w.card("general", "Greet World"), w.card("general", "Greet Everybody")
 		bob, carol := w.as("bob", "general"), w.as("carol", "general")
 
@@ -246,9 +349,10 @@ func TestTwoQuestionsInOneWorkflow(t *testing.T) {
 // A caller must not wait for a card that Slack does not let us close.
 func TestSlackDownAtTheEnd(t *testing.T) {
 	bothModes(t, func(w *world) {
-		w.start("run")
+		p := w.start("run")
 		run := w.ask("general", "World")
 		card := w.card("general", "Greet World")
+		w.sees(p, `msg="card posted"`)
 		w.sim.Inject(slacksim.Fault{Method: "chat.update", Status: 503})
 		began := time.Now()
 		w.click(w.as("bob", "general"), card, "approve", true)
@@ -281,4 +385,18 @@ func (w *world) childOf(run client.WorkflowRun) (id string) {
 		w.Fatal("no child workflow was started")
 	}
 	return id
+}
+
+// A card that Slack took without saying so is closed, though no attempt was under way when the request expired.
+func TestExpiryBetweenAttempts(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run", "DEADLINE=3s")
+		w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Times: 1, Status: 500, Performed: true})
+		w.sim.Inject(slacksim.Fault{Method: "conversations.history", Status: 500})
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		w.failsAs(run, workflows.ErrTypeExpired)
+		w.sim.ClearFaults()
+		w.closed(card, "Expired")
+	})
 }

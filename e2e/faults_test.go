@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"countersign/internal/devserver"
 	"countersign/internal/reference"
 	"countersign/internal/slacksim"
@@ -127,7 +131,7 @@ func TestTemporalDownAtTheClick(t *testing.T) {
 			w.Cleanup(func() { _ = server.Stop() })
 			// The card is as it was. A click counts as soon as the bot is connected again, and each says whether it did.
 			for acked := false; !acked; {
-				d, err := bob.Click(w.ctx, card, "approve")
+				d, err := bob.Force().Click(w.ctx, card, "approve")
 				w.must(err)
 				acked = d.Acked
 			}
@@ -344,4 +348,99 @@ func TestForgedReference(t *testing.T) {
 		}
 		w.approves(card)
 	})
+}
+
+// Something between here and Slack refuses a call: that is not Slack's last word.
+func TestRefusedOnTheWay(t *testing.T) {
+	bothModes(t, func(w *world) {
+		p := w.start("run")
+		w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Times: 1, Status: 407})
+		w.greet("general", "World")
+		card := w.card("general", "Greet World")
+		w.sees(p, `msg="card posted"`)
+		w.sim.Inject(slacksim.Fault{Method: "chat.update", Times: 1, Status: 403})
+		w.approves(card)
+	})
+}
+
+// A bot that is pointed at another namespace decides nothing, and leaves the card as it is.
+func TestBotOfAnotherNamespace(t *testing.T) {
+	bothModes(t, func(w *world) {
+		_, err := w.temporal.WorkflowService().RegisterNamespace(w.ctx, &workflowservice.RegisterNamespaceRequest{
+			Namespace: w.queue, WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
+		})
+		w.must(err)
+		w.start("worker")
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		astray := w.start("bot", "TEMPORAL_NAMESPACE="+w.queue)
+		bob := w.as("bob", "general")
+		w.click(bob, card, "approve", true)
+		w.told(bob, "belongs to another deployment")
+		w.stop(astray)
+		w.start("bot")
+		w.click(bob, card, "approve", true)
+		if got, err := w.result(run); got != "Hello, World!" || err != nil {
+			w.Errorf("Greeting returned %q, %v", got, err)
+		}
+	})
+}
+
+// A socket that breaks while a click is in hand takes the acknowledgement with it: Slack shows its warning, and the
+// second click finds the decision made.
+func TestSocketDroppedInTheMiddleOfAClick(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, socketMode, shared.temporal.Address)
+	w.start("run", w.approvers("channel")...)
+	w.greet("general", "World")
+	card := w.card("general", "Greet World")
+	bob := w.as("bob", "general")
+	lookup := w.sim.Hold("users.info", slacksim.Before)
+	before := w.sim.State().Connected
+	var clicked sync.WaitGroup
+	clicked.Go(func() {
+		if d, err := bob.Click(w.ctx, card, "approve"); err != nil || d.Acked {
+			w.Errorf("a click whose socket broke: %v, %s", err, d)
+		}
+	})
+	_, err := lookup.Wait(w.ctx)
+	w.must(err)
+	w.sim.Drop(0)
+	w.must(w.sim.Wait(w.ctx, func(st slacksim.State) bool { return st.Connected > before && st.Connections > 0 }))
+	lookup.Release()
+	clicked.Wait()
+	w.closed(card, "Approved by <@"+bob.ID()+">")
+	w.click(bob.Force(), card, "approve", true)
+	if got := bob.Ephemerals(card.Channel); len(got) != 0 {
+		w.Errorf("he was told %+v, want nothing: it was his own decision", got)
+	}
+}
+
+// Until its socket is closed a stopping bot still gets clicks, and deals with them.
+func TestClickWhileStopping(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, socketMode, shared.temporal.Address)
+	w.start("worker", w.approvers("channel")...)
+	bot := w.start("bot")
+	first, second := w.ask("general", "World"), w.ask("general", "Everybody")
+	card, other := w.card("general", "Greet World"), w.card("general", "Greet Everybody")
+	lookup := w.sim.Hold("users.info", slacksim.Before)
+	var clicked sync.WaitGroup
+	clicked.Go(func() { w.clickAny(w.as("bob", "general"), card) })
+	_, err := lookup.Wait(w.ctx)
+	w.must(err)
+	w.must(bot.Process.Signal(syscall.SIGTERM))
+	w.sees(bot, `stopping`)
+	w.click(w.as("carol", "general"), other, "approve", true)
+	lookup.Release()
+	clicked.Wait()
+	<-bot.ended
+	for _, run := range []client.WorkflowRun{first, second} {
+		if _, err := w.result(run); err != nil {
+			w.Error(err)
+		}
+	}
+	if bot.code != 0 {
+		w.Errorf("exit code %d, want 0", bot.code)
+	}
 }

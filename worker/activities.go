@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	"countersign/internal/card"
@@ -41,8 +42,11 @@ func (a *Activities) PrepareRequest(ctx context.Context, r workflows.Request) (w
 		r.ExpiresAt = now.Add(a.Policy.Deadline)
 	}
 	faults := a.Policy.faults(r)
-	if !r.ExpiresAt.After(now) {
+	switch {
+	case !r.ExpiresAt.After(now):
 		faults = append(faults, "The deadline has passed already.")
+	case r.ExpiresAt.Sub(now) > workflows.MaxDeadline:
+		faults = append(faults, "The deadline is more than a year away.")
 	}
 	if len(faults) > 0 {
 		return r, workflows.InvalidRequestError(strings.Join(faults, " "))
@@ -69,8 +73,8 @@ func (p Policy) faults(r workflows.Request) (faults []string) {
 	fault(r.Approvers.Empty(), "Nobody may decide this request: set APPROVERS for the worker, or name approvers in the request.")
 	fault(r.Approvers.Channel && !p.Approvers.Channel, "The worker's APPROVERS does not allow that anyone in the channel decides.")
 	fault(r.AllowSelf && !p.AllowSelf, "The worker's ALLOW_SELF_APPROVAL does not allow that the requester decides.")
-	only := r.Approvers.Users
-	fault(len(only) == 1 && only[0] == r.Requester && len(r.Approvers.Groups) == 0 && !r.Approvers.Channel && !r.AllowSelf,
+	others := slices.ContainsFunc(r.Approvers.Users, func(id string) bool { return id != r.Requester })
+	fault(!r.Approvers.Empty() && !others && len(r.Approvers.Groups) == 0 && !r.Approvers.Channel && !r.AllowSelf,
 		"The only approver is the requester, who may not decide their own request.")
 	return faults
 }
@@ -86,13 +90,11 @@ func (a *Activities) ComposeGreeting(ctx context.Context, r workflows.Request) (
 	defer stop()
 	posted, err := a.postCard(posting, a.journal(ctx), info.ActivityID, r)
 	switch {
-	case errors.Is(err, errEnded):
+	case errors.Is(err, errEnded), errors.Is(err, errCancelled):
+		// It has ended, or the workflow is about to report that, and may not wait for the card's address.
 		a.closeOwn(ctx, info.ActivityID, r, posted)
 		return workflows.Decision{}, activity.ErrResultPending
-	case errors.Is(err, errCancelled) && posted == (workflows.Card{}):
-		// Nothing is posted, and the workflow is about to report the cancellation.
-		return workflows.Decision{}, activity.ErrResultPending
-	case err != nil && !errors.Is(err, errCancelled):
+	case err != nil:
 		return workflows.Decision{}, failure(err)
 	}
 	err = a.Temporal.SignalWorkflow(ctx, info.WorkflowExecution.ID, info.WorkflowExecution.RunID,
@@ -135,10 +137,10 @@ func (a *Activities) PostCard(ctx context.Context, in workflows.PostCardInput) (
 	defer stop()
 	posted, err := a.postCard(posting, a.journalOf(ctx, in.ActivityID, m), in.ActivityID, in.Request)
 	switch {
-	case errors.Is(err, errEnded):
+	case errors.Is(err, errEnded), errors.Is(err, errCancelled):
 		a.closeOwn(ctx, in.ActivityID, in.Request, posted)
 		return posted, nil
-	case err != nil && !errors.Is(err, errCancelled):
+	case err != nil:
 		return workflows.Card{}, failure(err)
 	default:
 		return posted, nil
@@ -156,8 +158,10 @@ func (a *Activities) postCard(ctx context.Context, j *journal, activityID string
 	if err := a.checkApprovers(ctx, r.Approvers); err != nil {
 		return workflows.Card{}, err
 	}
-	exec := activity.GetInfo(ctx).WorkflowExecution
+	info := activity.GetInfo(ctx)
+	exec := info.WorkflowExecution
 	sealed, err := a.Keys.Seal(reference.Reference{
+		Namespace:  info.Namespace,
 		WorkflowID: exec.ID,
 		RunID:      exec.RunID,
 		ActivityID: activityID,
@@ -194,7 +198,7 @@ func (a *Activities) checkApprovers(ctx context.Context, who workflows.Approvers
 		case err != nil:
 			return err
 		case p.Deactivated || p.Bot || p.Team != a.Slack.Self().Team:
-			faults = append(faults, fmt.Sprintf("<@%s> cannot decide: only active people of this workspace can.", id))
+			faults = append(faults, fmt.Sprintf("The approver %s cannot decide: only active people of this workspace can.", id))
 		}
 	}
 	for _, id := range who.Groups {
@@ -215,69 +219,68 @@ func (a *Activities) checkApprovers(ctx context.Context, who workflows.Approvers
 	return nil
 }
 
-// closeOwn closes a card whose request ended while it was being posted: no workflow waits for its address any more.
+// closeOwn has a card closed whose request ended while it was being posted: no workflow may be waiting for its address
+// any more. A workflow of its own does it, for the end may take a while to show in the history, and Slack may be away.
 func (a *Activities) closeOwn(ctx context.Context, activityID string, r workflows.Request, posted workflows.Card) {
 	if posted == (workflows.Card{}) {
 		return
 	}
-	exec := activity.GetInfo(ctx).WorkflowExecution
-	// The server may hold the end back while a workflow task runs, for up to 10 s.
-	ended, err := backoff.Retry(ctx, func() (record.Activity, error) {
-		open, err := record.Look(ctx, a.Temporal, exec.ID, exec.RunID, activityID)
-		if err == nil && open.State != record.Ended && open.State != record.Unknown {
-			err = errors.New("the end is not in the history yet")
-		}
-		return open, err
-	}, backoff.WithBackOff(backoff.NewConstantBackOff(500*time.Millisecond)), backoff.WithMaxElapsedTime(30*time.Second))
+	info := activity.GetInfo(ctx)
+	exec := info.WorkflowExecution
+	_, err := a.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:        "close-" + a.cardKey(ctx, exec.ID, exec.RunID, activityID),
+		TaskQueue: info.TaskQueue,
+	}, workflows.CloseCardLater, workflows.Closing{
+		CloseCard: true, WorkflowID: exec.ID, RunID: exec.RunID, ActivityID: activityID, Request: r,
+		Result: workflows.Result{Card: posted},
+	})
 	if err != nil {
-		a.Log.Error("read how a request ended whose card is still open", "workflow_id", exec.ID, "run_id", exec.RunID,
-			"activity_id", activityID, "channel", posted.Channel, "err", err)
-		return
-	}
-	if ended.State == record.Unknown {
-		ended.Result = workflows.Result{Outcome: workflows.Failed, EndedAt: time.Now()}
-	}
-	msg := card.Closed(r, ended.Result)
-	_, err = backoff.Retry(ctx, func() (struct{}, error) {
-		err := a.Slack.Update(ctx, posted, msg.Text, msg.Blocks)
-		if slackapi.AsRefused(err) != nil {
-			err = backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, backoff.WithMaxElapsedTime(time.Minute))
-	if err != nil {
-		a.Log.Error("close the card of a request that ended meanwhile", "workflow_id", exec.ID, "run_id", exec.RunID,
-			"activity_id", activityID, "channel", posted.Channel, "err", err)
+		a.Log.Error("leave a card to a workflow of its own: it stays open until somebody clicks it", "workflow_id", exec.ID,
+			"run_id", exec.RunID, "activity_id", activityID, "channel", posted.Channel, "err", err)
 	}
 }
 
 // EndDecision reports an open activity as cancelled, because its request ended from our side. Temporal's server
-// decides who was first; that a decision was is not an error. It returns the card, where the activity left its address.
-func (a *Activities) EndDecision(ctx context.Context, in workflows.EndDecisionInput) (workflows.Card, error) {
+// decides who was first; that a decision was is not an error.
+func (a *Activities) EndDecision(ctx context.Context, in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 	info := activity.GetInfo(ctx)
 	exec := info.WorkflowExecution
 	open, err := record.Look(ctx, a.Temporal, exec.ID, exec.RunID, in.ActivityID)
 	if err != nil {
-		return workflows.Card{}, failure(err)
+		return workflows.DecisionEnded{}, failure(err)
 	}
 	var m mark
 	open.Heartbeat(&m)
 	err = a.Temporal.CompleteActivityByID(ctx, info.Namespace, exec.ID, exec.RunID, in.ActivityID, nil,
 		temporal.NewCanceledError(workflows.Result{Outcome: in.Outcome}))
 	if err != nil && !isNotFound(err) {
-		return workflows.Card{}, failure(fmt.Errorf("report activity %s as cancelled: %w", in.ActivityID, err))
+		return workflows.DecisionEnded{}, failure(fmt.Errorf("report activity %s as cancelled: %w", in.ActivityID, err))
 	}
-	return m.Card, nil
+	pending := open.State == record.Open || open.State == record.Scheduled
+	return workflows.DecisionEnded{Card: m.Card, Posting: m.Posting, Unknown: !pending}, nil
 }
 
 // CloseCard has a card show how its request ended. It is idempotent. Where Slack refuses for good, the log says so and
 // the activity succeeds: there is nothing left to do.
 func (a *Activities) CloseCard(ctx context.Context, c workflows.Closing) error {
+	if c.Result.Outcome == "" {
+		ended, err := record.Look(ctx, a.Temporal, c.WorkflowID, c.RunID, c.ActivityID)
+		switch {
+		case err != nil:
+			return failure(err)
+		case ended.State == record.Unknown:
+			return nil // Nobody knows what to draw.
+		case ended.State != record.Ended:
+			return later(time.Duration(min(activity.GetInfo(ctx).Attempt, 30))*time.Second, "the end is not in the history yet", nil)
+		}
+		ended.Result.Card = c.Result.Card
+		c.Result = ended.Result
+	}
 	at := c.Result.Card
 	if at == (workflows.Card{}) {
 		found, ok, err := a.Slack.Find(ctx, slackapi.Message{
 			Channel: c.Request.Channel, Key: a.cardKey(ctx, c.WorkflowID, c.RunID, c.ActivityID),
-		}, c.AskedAt)
+		}, c.Posting)
 		if err != nil {
 			return a.unlessRefused(c, "look for a card that may have been posted", err)
 		}

@@ -64,16 +64,22 @@ func TestPrepareRequest(t *testing.T) {
 				r.Approvers, r.AllowSelf = workflows.Approvers{Users: []string{alice}}, true
 			},
 		},
-		"requester beside a group": {change: func(r *workflows.Request) { r.Approvers.Users = []string{alice} }},
-		"no title":                 {change: func(r *workflows.Request) { r.Title = " \t" }, faults: []string{"no title"}},
-		"a title that nobody sees": {change: func(r *workflows.Request) { r.Title = "\u200b\u3164" }, faults: []string{"no title"}},
-		"a channel's name":         {change: func(r *workflows.Request) { r.Channel = "#general" }, faults: []string{`"#general" is not the ID of a Slack channel`}},
-		"no channel":               {change: func(r *workflows.Request) { r.Channel = "" }, faults: []string{"is not the ID of a Slack channel"}},
-		"a requester's name":       {change: func(r *workflows.Request) { r.Requester = "alice" }, faults: []string{`"alice" is not the ID of a Slack user`}},
-		"nobody asks":              {change: func(r *workflows.Request) { r.Requester = "" }},
-		"an approver's name":       {change: func(r *workflows.Request) { r.Approvers.Users = []string{bob, "@carol"} }, faults: []string{`"@carol" is not the ID of a Slack user`}},
-		"a group among the people": {change: func(r *workflows.Request) { r.Approvers.Users = []string{sre} }, faults: []string{sre}},
-		"a group's name":           {change: func(r *workflows.Request) { r.Approvers.Groups = []string{"<!channel>"} }, faults: []string{"<!channel>"}},
+		"requester alone, named twice": {change: func(r *workflows.Request) { r.Approvers = workflows.Approvers{Users: []string{alice, alice}} }, faults: []string{"only approver is the requester"}},
+		"requester beside somebody":    {change: func(r *workflows.Request) { r.Approvers = workflows.Approvers{Users: []string{alice, bob, alice}} }},
+		"nobody asks, one approver":    {change: func(r *workflows.Request) { r.Requester, r.Approvers = "", workflows.Approvers{Users: []string{bob}} }},
+		"a deadline that has passed":   {change: func(r *workflows.Request) { r.ExpiresAt = time.Now().Add(-time.Minute) }, faults: []string{"has passed already"}},
+		"a deadline in a year":         {change: func(r *workflows.Request) { r.ExpiresAt = r.ExpiresAt.Add(365 * 24 * time.Hour) }},
+		"a deadline beyond a year":     {change: func(r *workflows.Request) { r.ExpiresAt = r.ExpiresAt.Add(workflows.MaxDeadline) }, faults: []string{"more than a year away"}},
+		"requester beside a group":     {change: func(r *workflows.Request) { r.Approvers.Users = []string{alice} }},
+		"no title":                     {change: func(r *workflows.Request) { r.Title = " \t" }, faults: []string{"no title"}},
+		"a title that nobody sees":     {change: func(r *workflows.Request) { r.Title = "\u200b\u3164" }, faults: []string{"no title"}},
+		"a channel's name":             {change: func(r *workflows.Request) { r.Channel = "#general" }, faults: []string{`"#general" is not the ID of a Slack channel`}},
+		"no channel":                   {change: func(r *workflows.Request) { r.Channel = "" }, faults: []string{"is not the ID of a Slack channel"}},
+		"a requester's name":           {change: func(r *workflows.Request) { r.Requester = "alice" }, faults: []string{`"alice" is not the ID of a Slack user`}},
+		"nobody asks":                  {change: func(r *workflows.Request) { r.Requester = "" }},
+		"an approver's name":           {change: func(r *workflows.Request) { r.Approvers.Users = []string{bob, "@carol"} }, faults: []string{`"@carol" is not the ID of a Slack user`}},
+		"a group among the people":     {change: func(r *workflows.Request) { r.Approvers.Users = []string{sre} }, faults: []string{sre}},
+		"a group's name":               {change: func(r *workflows.Request) { r.Approvers.Groups = []string{"<!channel>"} }, faults: []string{"<!channel>"}},
 		"all at once": {
 			change: func(r *workflows.Request) { *r = workflows.Request{Requester: "x", Approvers: anyone} },
 			faults: []string{"no title", "channel", `"x"`, "APPROVERS does not allow"},
@@ -161,7 +167,7 @@ func TestComposeGreeting(t *testing.T) {
 		if len(w.temporal.signals) != 1 || w.temporal.signals[0].Card != (workflows.Card{Channel: general, TS: all[0].TS}) {
 			t.Fatalf("told the workflow %+v", w.temporal.signals)
 		}
-		if ref.ActivityID != w.temporal.signals[0].ActivityID || ref.WorkflowID == "" || ref.RunID == "" {
+		if ref.Namespace != namespace || ref.ActivityID != w.temporal.signals[0].ActivityID || ref.WorkflowID == "" || ref.RunID == "" {
 			t.Errorf("the reference names %+v", ref)
 		}
 		if ref.Digest != r.Digest() || ref.Requester != alice || !slices.Equal(ref.Users, []string{bob}) || !slices.Equal(ref.Groups, []string{sre}) || ref.Channel || ref.AllowSelf {
@@ -193,42 +199,43 @@ func TestComposeGreeting(t *testing.T) {
 			t.Errorf("ComposeGreeting: %v with %d messages", err, len(w.messages()))
 		}
 	})
-	t.Run("cancelled while it posted", func(t *testing.T) {
-		w := newWorld(t)
-		w.temporal.heartbeat = func(n int, _ mark) error {
-			if n == 2 {
-				return temporal.NewCanceledError()
-			}
-			return nil
-		}
-		if _, err := w.env.ExecuteActivity(w.ComposeGreeting, request()); err != activity.ErrResultPending || len(w.temporal.signals) != 1 {
-			t.Errorf("ComposeGreeting: %v; told %+v, want where the card is", err, w.temporal.signals)
-		}
-	})
-	for name, arrange := range map[string]func(*world){
-		"request ended while it posted": func(w *world) {
+	// Nobody may be waiting for the card's address any more: it is left to a workflow of its own.
+	atSecond := func(err error) func(*world) {
+		return func(w *world) {
 			w.temporal.heartbeat = func(n int, _ mark) error {
 				if n == 2 {
-					return notFound
+					return err
 				}
 				return nil
 			}
-		},
+		}
+	}
+	for name, arrange := range map[string]func(*world){
+		"cancelled while it posted":       atSecond(temporal.NewCanceledError()),
+		"request ended while it posted":   atSecond(notFound),
 		"workflow closed while it posted": func(w *world) { w.temporal.signal = notFound },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			arrange(w)
-			w.hasEnded(w.activityID(), request())
-			if _, err := w.env.ExecuteActivity(w.ComposeGreeting, request()); err != activity.ErrResultPending {
+			r := request()
+			if _, err := w.env.ExecuteActivity(w.ComposeGreeting, r); err != activity.ErrResultPending {
 				t.Fatalf("ComposeGreeting: %v", err)
 			}
-			all := w.messages()
-			if len(all) != 1 || len(all[0].Buttons()) > 0 || !strings.Contains(all[0].PlainText(), "Expired") {
-				t.Errorf("the channel has %+v, want one card that says expired", all)
+			w.leftToWorkflow(r)
+			if len(w.temporal.signals) > 0 {
+				t.Errorf("told the workflow %+v", w.temporal.signals)
 			}
 		})
 	}
+	t.Run("request ended while it posted, and no workflow can be started", func(t *testing.T) {
+		w := newWorld(t)
+		atSecond(notFound)(w)
+		w.temporal.start = away
+		if _, err := w.env.ExecuteActivity(w.ComposeGreeting, request()); err != activity.ErrResultPending || !w.log.has("stays open until somebody clicks it") {
+			t.Errorf("ComposeGreeting: %v; the log says %s", err, &w.log.buf)
+		}
+	})
 	t.Run("request ended before it posted", func(t *testing.T) {
 		w := newWorld(t)
 		w.temporal.heartbeat = func(int, mark) error { return notFound }
@@ -258,9 +265,9 @@ func TestComposeGreeting(t *testing.T) {
 		says string
 	}{
 		"unknown person":              {workflows.Approvers{Users: []string{"U0NOBODY01"}}, "no person U0NOBODY01"},
-		"deactivated person":          {workflows.Approvers{Users: []string{"U0FORMER01"}}, "<@U0FORMER01> cannot decide"},
-		"bot":                         {workflows.Approvers{Users: []string{"U0ROBOT001"}}, "<@U0ROBOT001> cannot decide"},
-		"another organisation's":      {workflows.Approvers{Users: []string{"U0EXTERN01"}}, "<@U0EXTERN01> cannot decide"},
+		"deactivated person":          {workflows.Approvers{Users: []string{"U0FORMER01"}}, "The approver U0FORMER01 cannot decide"},
+		"bot":                         {workflows.Approvers{Users: []string{"U0ROBOT001"}}, "The approver U0ROBOT001 cannot decide"},
+		"another organisation's":      {workflows.Approvers{Users: []string{"U0EXTERN01"}}, "The approver U0EXTERN01 cannot decide"},
 		"unknown group":               {workflows.Approvers{Groups: []string{"S0NOWHERE1"}}, "no user group S0NOWHERE1"},
 		"group without members":       {workflows.Approvers{Groups: []string{"S0EMPTY001"}}, "S0EMPTY001 has no members"},
 		"two of them beside one good": {workflows.Approvers{Users: []string{bob, "U0FORMER01"}, Groups: []string{"S0EMPTY001"}}, "S0EMPTY001 has no members"},
@@ -291,23 +298,32 @@ func TestComposeGreeting(t *testing.T) {
 	})
 }
 
-// activityID is the one that the test environment gives.
-func (w *world) activityID() string {
+// leftToWorkflow fails the test where there is not one card, left as it is to one workflow that closes it.
+func (w *world) leftToWorkflow(r workflows.Request) {
 	w.Helper()
-	var id string
-	probe := &Activities{w.Deps}
-	probe.Temporal = &fakeTemporal{}
-	other := newEnv(probe)
-	_, _ = other.ExecuteActivity(probe.ComposeGreeting, request()) // Pending.
-	if signals := probe.Temporal.(*fakeTemporal).signals; len(signals) == 1 {
-		id = signals[0].ActivityID
-		w.sim.Delete(signals[0].Channel, signals[0].TS)
+	all := w.messages()
+	if len(all) != 1 || len(all[0].Buttons()) != 2 {
+		w.Fatalf("the channel has %+v, want one card with its buttons", all)
 	}
-	return id
+	button, _ := all[0].Button("decision-1/approve")
+	ref, err := w.Keys.Open(button.Value)
+	if err != nil {
+		w.Fatal(err)
+	}
+	want := []started{{
+		"close-" + key("card", ref.Namespace, ref.WorkflowID, ref.RunID, ref.ActivityID), queue, "CloseCardLater",
+		workflows.Closing{
+			CloseCard: true, WorkflowID: ref.WorkflowID, RunID: ref.RunID, ActivityID: ref.ActivityID, Request: r,
+			Result: workflows.Result{Card: workflows.Card{Channel: general, TS: all[0].TS}},
+		},
+	}}
+	if diff := cmp.Diff(want, w.temporal.started, cmp.AllowUnexported(started{})); diff != "" {
+		w.Errorf("started (-want +got):\n%s", diff)
+	}
 }
 
 func TestPostCard(t *testing.T) {
-	const id = "q1-decision-1-00000000"
+	const id = "AB2CDE-1-decision-1-00000000"
 	posted := workflows.Card{Channel: general, TS: "1.2"}
 	long := workflows.LostAfter + time.Minute
 	for name, tc := range map[string]struct {
@@ -370,6 +386,28 @@ func TestPostCard(t *testing.T) {
 			}
 		})
 	}
+	for name, answer := range map[string]error{"ended": notFound, "is being cancelled": temporal.NewCanceledError()} {
+		t.Run("request "+name+" while it posted", func(t *testing.T) {
+			w := newWorld(t)
+			w.isPending(id, enumspb.PENDING_ACTIVITY_STATE_STARTED, time.Now().Add(-long), nil)
+			w.temporal.heartbeat = func(n int, _ mark) error {
+				if n == 2 {
+					return answer
+				}
+				return nil
+			}
+			r := request()
+			v, err := w.env.ExecuteActivity(w.PostCard, workflows.PostCardInput{ActivityID: id, Request: r})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got workflows.Card
+			if err := v.Get(&got); err != nil || got == (workflows.Card{}) {
+				t.Errorf("PostCard = %+v, %v; want where the card is", got, err)
+			}
+			w.leftToWorkflow(r)
+		})
+	}
 	t.Run("attempt died after Slack took the card", func(t *testing.T) {
 		w := newWorld(t)
 		since := time.Now().Add(-long)
@@ -388,19 +426,26 @@ func TestPostCard(t *testing.T) {
 }
 
 func TestEndDecision(t *testing.T) {
-	const id = "q1-decision-1-00000000"
+	const id = "AB2CDE-1-decision-1-00000000"
+	posted := workflows.Card{Channel: general, TS: "1.2"}
+	since := time.Now().UTC().Truncate(time.Second)
 	for name, tc := range map[string]struct {
 		answer error
+		left   any // heartbeat details
+		want   workflows.DecisionEnded
 		fails  bool
 	}{
-		"nobody was first":   {nil, false},
-		"somebody was first": {notFound, false},
-		"Temporal is away":   {away, true},
+		"nobody was first":   {nil, mark{Card: posted}, workflows.DecisionEnded{Card: posted}, false},
+		"somebody was first": {notFound, mark{Card: posted}, workflows.DecisionEnded{Card: posted}, false},
+		"while it posted":    {nil, mark{Posting: since}, workflows.DecisionEnded{Posting: since}, false},
+		"before it posted":   {nil, mark{Turn: since}, workflows.DecisionEnded{}, false},
+		"no attempt came":    {nil, nil, workflows.DecisionEnded{}, false},
+		"somebody else's":    {nil, []int{1}, workflows.DecisionEnded{}, false},
+		"Temporal is away":   {away, mark{Card: posted}, workflows.DecisionEnded{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			posted := workflows.Card{Channel: general, TS: "1.2"}
-			w.isPending(id, enumspb.PENDING_ACTIVITY_STATE_STARTED, time.Now(), mark{Card: posted})
+			w.isPending(id, enumspb.PENDING_ACTIVITY_STATE_STARTED, time.Now(), tc.left)
 			w.temporal.complete = tc.answer
 			v, err := w.env.ExecuteActivity(w.EndDecision, workflows.EndDecisionInput{ActivityID: id, Outcome: workflows.Expired})
 			if (err != nil) != tc.fails {
@@ -414,20 +459,31 @@ func TestEndDecision(t *testing.T) {
 			if err := cancelled.Details(&end); err != nil || end.Outcome != workflows.Expired {
 				t.Errorf("reported %+v, %v; want expired", end, err)
 			}
-			if err == nil && v != nil {
-				var got workflows.Card
-				if e := v.Get(&got); !tc.fails && (e != nil || got != posted) {
-					t.Errorf("EndDecision = %+v, %v; want %+v", got, e, posted)
-				}
+			if tc.fails {
+				return
+			}
+			var got workflows.DecisionEnded
+			if err := v.Get(&got); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("EndDecision (-want +got):\n%s", diff)
 			}
 		})
 	}
+	t.Run("Temporal cannot be asked", func(t *testing.T) {
+		w := newWorld(t)
+		w.temporal.describe = away
+		if _, err := w.env.ExecuteActivity(w.EndDecision, workflows.EndDecisionInput{ActivityID: id, Outcome: workflows.Expired}); err == nil || len(w.temporal.completed) > 0 {
+			t.Errorf("EndDecision: %v after %v was reported; the card's address would be lost", err, w.temporal.completed)
+		}
+	})
 }
 
 func closing(c workflows.Card, o workflows.Outcome) workflows.Closing {
 	return workflows.Closing{
-		WorkflowID: "greet-1", RunID: "run-1", ActivityID: "decision-1", Request: request(),
-		Result: workflows.Result{Outcome: o, Card: c, EndedAt: time.Now().UTC()}, AskedAt: time.Now().Add(-time.Hour),
+		CloseCard: true, TellRequester: true, WorkflowID: "greet-1", RunID: "run-1", ActivityID: "decision-1", Request: request(),
+		Result: workflows.Result{Outcome: o, Card: c, EndedAt: time.Now().UTC()}, Posting: time.Now().Add(-time.Hour),
 	}
 }
 
@@ -440,7 +496,7 @@ func TestCloseCard(t *testing.T) {
 		}
 		return posted
 	}
-	cardKey := key("card", "default-test-namespace", "greet-1", "run-1", "decision-1")
+	cardKey := key("card", namespace, "greet-1", "run-1", "decision-1")
 	for name, tc := range map[string]struct {
 		arrange func(*world) workflows.Closing
 		closed  bool
@@ -498,6 +554,51 @@ func TestCloseCard(t *testing.T) {
 			}
 			if !w.log.has(tc.log) {
 				t.Errorf("the log lacks %q: %s", tc.log, &w.log.buf)
+			}
+		})
+	}
+}
+
+// A card whose workflow could not wait for it is closed with what Temporal says of its end.
+func TestCloseCardReadsTheOutcome(t *testing.T) {
+	const id = "decision-1"
+	for name, tc := range map[string]struct {
+		arrange func(*world)
+		closed  string // what the card says then; empty: it stays as it is
+		fails   bool
+		again   time.Duration // when it is tried again
+	}{
+		"ended":            {func(w *world) { w.hasEnded(id, request()) }, "Expired", false, 0},
+		"not yet":          {func(w *world) { w.isPending(id, enumspb.PENDING_ACTIVITY_STATE_STARTED, time.Now(), nil) }, "", true, time.Second},
+		"no longer known":  {func(w *world) { w.temporal.describe = notFound }, "", false, 0},
+		"Temporal is away": {func(w *world) { w.temporal.describe = away }, "", true, 0},
+		"Slack is away": {func(w *world) {
+			w.hasEnded(id, request())
+			w.sim.Inject(slacksim.Fault{Method: "chat.update", Status: 503})
+		}, "", true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tc.arrange(w)
+			posted, err := w.Slack.Post(t.Context(), slackapi.Message{Channel: general, Text: "open", Key: "x"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := workflows.Closing{
+				CloseCard: true, WorkflowID: "greet-1", RunID: "run-1", ActivityID: id, Request: request(), Result: workflows.Result{Card: posted},
+			}
+			_, err = w.env.ExecuteActivity(w.CloseCard, c)
+			if (err != nil) != tc.fails {
+				t.Fatalf("CloseCard: %v, want an error %v", err, tc.fails)
+			}
+			if tc.again > 0 {
+				if app := asApp(t, err); app.NonRetryable() || app.NextRetryDelay() != tc.again {
+					t.Errorf("CloseCard: %v, tried again in %v, want %v", app, app.NextRetryDelay(), tc.again)
+				}
+			}
+			all := w.messages()
+			if tc.closed == "" && all[0].Text != "open" || !strings.Contains(all[0].PlainText(), tc.closed) {
+				t.Errorf("the card says %q, want %q", all[0].PlainText(), tc.closed)
 			}
 		})
 	}

@@ -20,8 +20,8 @@ import (
 const (
 	// moment is how long a message's turn in its channel is waited for with the activity's slot held.
 	moment = time.Second
-	// postWithin bounds all of an attempt to post, well below [workflows.LostAfter].
-	postWithin = 75 * time.Second
+	// postWithin bounds all of an attempt to post, well below [workflows.LostAfter] and what the workflows give a step.
+	postWithin = time.Minute
 )
 
 // mark is what the attempts of a step tell one another about the message that they post, as heartbeat details.

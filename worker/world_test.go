@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -32,10 +34,12 @@ import (
 )
 
 const (
-	general = "C0GENERAL1"
-	alice   = "U0ALICE001"
-	bob     = "U0BOB00001"
-	sre     = "S0SRE00001"
+	namespace = "default-test-namespace" // of the test environment
+	queue     = "default-test-taskqueue"
+	general   = "C0GENERAL1"
+	alice     = "U0ALICE001"
+	bob       = "U0BOB00001"
+	sre       = "S0SRE00001"
 )
 
 var (
@@ -118,12 +122,14 @@ type fakeTemporal struct {
 	heartbeat func(n int, m mark) error // of the n-th heartbeat; nil: no error
 	signal    error
 	complete  error
+	start     error
 
 	mu        sync.Mutex
 	marks     []mark
 	byID      []string // activity IDs of heartbeats by ID
 	signals   []workflows.CardPosted
 	completed []error // what CompleteActivityByID reported
+	started   []started
 }
 
 func (f *fakeTemporal) DescribeWorkflowExecution(context.Context, string, string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
@@ -184,6 +190,21 @@ func (f *fakeTemporal) CompleteActivityByID(_ context.Context, _, _, _, _ string
 	}
 	f.completed = append(f.completed, err)
 	return f.complete
+}
+
+// started is a workflow that was started.
+type started struct {
+	id, queue string
+	workflow  string
+	closing   workflows.Closing
+}
+
+func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := runtime.FuncForPC(reflect.ValueOf(workflow).Pointer()).Name()
+	f.started = append(f.started, started{o.ID, o.TaskQueue, name[strings.LastIndex(name, ".")+1:], args[0].(workflows.Closing)})
+	return nil, f.start
 }
 
 type events struct{ left []*historypb.HistoryEvent }

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -15,7 +16,7 @@ const (
 	PrepareRequest  = "PrepareRequest"  // Request → Request: validated, with the deployment's defaults
 	ComposeGreeting = "ComposeGreeting" // Request → Decision: posts the card and stays open
 	PostCard        = "PostCard"        // PostCardInput → Card
-	EndDecision     = "EndDecision"     // EndDecisionInput → Card: reports the end of an open activity
+	EndDecision     = "EndDecision"     // EndDecisionInput → DecisionEnded: reports the end of an open activity
 	CloseCard       = "CloseCard"       // Closing: the card shows the outcome
 	TellRequester   = "TellRequester"   // Closing: a line in the card's thread
 	PostGreeting    = "PostGreeting"    // GreetingMessage
@@ -29,6 +30,8 @@ const SignalCardPosted = "card_posted"
 const LostAfter = 2 * time.Minute
 
 const (
+	// stepWithin is how long one attempt of a step may take; longer than it takes to post.
+	stepWithin = 90 * time.Second
 	// backstop is what an open activity's timeouts leave beyond the deadline, which is the workflow's timer.
 	backstop = time.Hour
 	// closeWait is how long a caller waits for its card at the most.
@@ -36,6 +39,9 @@ const (
 	// closeKeepTrying is how long a card is tried to be closed after that.
 	closeKeepTrying = 7 * 24 * time.Hour
 )
+
+// MaxDeadline is how far away a deadline may be.
+const MaxDeadline = 366 * 24 * time.Hour
 
 // CardPosted is the payload of [SignalCardPosted].
 type CardPosted struct {
@@ -55,21 +61,36 @@ type EndDecisionInput struct {
 	Outcome    Outcome `json:"outcome"` // Expired or Withdrawn
 }
 
-// Closing is a request that has ended and whose card and requester are to be told.
+// DecisionEnded is what the open activity left behind when its end was reported.
+type DecisionEnded struct {
+	Card Card `json:"card,omitzero"`
+	// Posting is since when there may be a card whose address was not recorded; zero: there is none.
+	Posting time.Time `json:"posting,omitzero"`
+	// Unknown says that the activity had ended already, and what it left behind with it.
+	Unknown bool `json:"unknown,omitempty"`
+}
+
+// Closing is a request that has ended, and what is left to do about it.
 type Closing struct {
+	// CloseCard: the card is to show the outcome. TellRequester: the requester is to be told.
+	CloseCard     bool `json:"close_card,omitempty"`
+	TellRequester bool `json:"tell_requester,omitempty"`
 	// WorkflowID and RunID are of the workflow that asked.
-	WorkflowID string    `json:"workflow_id"`
-	RunID      string    `json:"run_id"`
-	ActivityID string    `json:"activity_id,omitempty"` // empty: no card was ever asked for
-	Request    Request   `json:"request"`
-	Result     Result    `json:"result"` // without a card: it is looked for
-	AskedAt    time.Time `json:"asked_at"`
-	// Again says that an earlier activity may have posted the message already.
+	WorkflowID string  `json:"workflow_id"`
+	RunID      string  `json:"run_id"`
+	ActivityID string  `json:"activity_id,omitempty"`
+	Request    Request `json:"request"`
+	// Result has the card. Without an outcome, the outcome is read from Temporal.
+	Result Result `json:"result"`
+	// Posting is since when there may be a card whose address is not in Result.
+	Posting time.Time `json:"posting,omitzero"`
+	// Again says that an earlier activity may have told the requester already.
 	Again bool `json:"again,omitempty"`
 }
 
 // Requests are the open requests of one workflow. Make one per workflow, with [NewRequests].
 type Requests struct {
+	prefix string // unique within the workflow
 	asked  int
 	posted workflow.ReceiveChannel
 	cards  map[string]Card // by activity ID
@@ -77,7 +98,11 @@ type Requests struct {
 
 // NewRequests returns the requests of the workflow that ctx belongs to.
 func NewRequests(ctx workflow.Context) *Requests {
+	var prefix string
+	// What a side effect returns can always be decoded.
+	_ = workflow.SideEffect(ctx, func(workflow.Context) any { return rand.Text()[:6] }).Get(&prefix)
 	return &Requests{
+		prefix: prefix,
 		posted: workflow.GetSignalChannel(ctx, SignalCardPosted),
 		cards:  make(map[string]Card),
 	}
@@ -93,20 +118,27 @@ func (q *Requests) Ask(ctx workflow.Context, r Request) (Result, error) {
 	q.asked++
 	question := q.asked
 	info := workflow.GetInfo(ctx).WorkflowExecution
-	c := Closing{WorkflowID: info.ID, RunID: info.RunID, AskedAt: workflow.Now(ctx), Request: r}
+	askedAt := workflow.Now(ctx)
+	c := Closing{WorkflowID: info.ID, RunID: info.RunID, Request: r, TellRequester: r.Requester != ""}
 	// What must happen at the end happens in a cancelled workflow too.
 	after, _ := workflow.NewDisconnectedContext(ctx)
 
-	var prepared Request
-	if err := workflow.ExecuteActivity(quick(ctx, 0), PrepareRequest, r).Get(ctx, &prepared); err != nil {
-		return q.notAsked(after, c, err)
+	var (
+		prepared Request
+		within   time.Duration
+	)
+	if !r.ExpiresAt.IsZero() {
+		within = max(r.ExpiresAt.Sub(askedAt), time.Second)
+	}
+	if err := workflow.ExecuteActivity(quick(ctx, within), PrepareRequest, r).Get(ctx, &prepared); err != nil {
+		return notAsked(after, c, err)
 	}
 	r, c.Request = prepared, prepared
-	c.ActivityID = fmt.Sprintf("q%d-decision-1-%s", question, r.policy())
+	c.ActivityID = fmt.Sprintf("%s-%d-decision-1-%s", q.prefix, question, r.policy())
 
 	open, stop := workflow.WithCancel(ctx)
 	defer stop()
-	left := max(r.ExpiresAt.Sub(c.AskedAt), 0)
+	left := min(max(r.ExpiresAt.Sub(askedAt), 0), MaxDeadline)
 	decision := workflow.ExecuteActivity(workflow.WithActivityOptions(open, workflow.ActivityOptions{
 		ActivityID:             c.ActivityID,
 		ScheduleToCloseTimeout: left + backstop,
@@ -120,35 +152,59 @@ func (q *Requests) Ask(ctx workflow.Context, r Request) (Result, error) {
 	cause := q.wait(open, decision, c.ActivityID, r)
 	if cause != "" {
 		stop()
-		var card Card
-		end := EndDecisionInput{ActivityID: c.ActivityID, Outcome: cause}
-		if err := workflow.ExecuteActivity(quick(after, 0), EndDecision, end).Get(after, &card); err != nil {
-			workflow.GetLogger(ctx).Warn("report the end of an open activity", "activity_id", c.ActivityID, "err", err)
+		left := q.end(after, decision, EndDecisionInput{ActivityID: c.ActivityID, Outcome: cause})
+		q.know(c.ActivityID, left.Card)
+		if c.Posting = left.Posting; left.Unknown {
+			c.Posting = askedAt
 		}
-		q.know(c.ActivityID, card)
 	}
 
 	var value any
-	err := decision.Get(after, nil)
-	if err == nil {
-		// A completion from outside may be what JSON cannot express: it is one all the same.
-		_ = decision.Get(after, &value)
-	}
+	err := decision.Get(after, &value)
 	res, ok := ResultOf(r, value, err, workflow.Now(ctx))
-	if cause != "" && res.Outcome == Withdrawn {
-		// Where no attempt had it, the server itself cancelled the activity and does not know why.
-		res.Outcome = cause
+	if cause != "" && (!ok || res.Outcome == Withdrawn) {
+		// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
+		res, ok = Result{Outcome: cause, EndedAt: workflow.Now(ctx)}, true
 	}
 	q.drain()
 	if card := q.cards[c.ActivityID]; card != (Card{}) {
 		res.Card = card
 	}
+	if cause == "" && ok && res.Card == (Card{}) {
+		c.Posting = askedAt // Decided outside Slack, before the card's address came.
+	}
 	c.Result = res
+	c.CloseCard = res.Card != (Card{}) || !c.Posting.IsZero()
 	if !ok {
-		return q.notAsked(after, c, err)
+		if err == nil { // It was completed, with what is no answer to this question.
+			err = InvalidRequestError(res.Note)
+		}
+		return notAsked(after, c, err)
 	}
 	closeCard(after, c)
 	return res, nil
+}
+
+// end has the activity reported as cancelled. It returns with what the report says; where the activity has ended in
+// another way it does not wait for that for long.
+func (q *Requests) end(ctx workflow.Context, decision workflow.Future, in EndDecisionInput) (left DecisionEnded) {
+	ctx, forget := workflow.WithCancel(ctx)
+	defer forget()
+	enough := false
+	s := workflow.NewSelector(ctx)
+	s.AddFuture(workflow.ExecuteActivity(quick(ctx, 0), EndDecision, in), func(f workflow.Future) {
+		enough = true
+		if err := f.Get(ctx, &left); err != nil {
+			workflow.GetLogger(ctx).Warn("report the end of an open activity", "activity_id", in.ActivityID, "err", err)
+		}
+	})
+	s.AddFuture(decision, func(workflow.Future) {
+		s.AddFuture(workflow.NewTimer(ctx, closeWait), func(workflow.Future) { enough = true })
+	})
+	for !enough {
+		s.Select(ctx)
+	}
+	return left
 }
 
 // wait returns when the activity has ended (""), or the deadline has passed (Expired), or open was cancelled
@@ -211,7 +267,7 @@ func (q *Requests) know(activityID string, card Card) {
 }
 
 // notAsked ends a request that could not be asked: the requester is told, and a card, should there be one, is closed.
-func (q *Requests) notAsked(after workflow.Context, c Closing, err error) (Result, error) {
+func notAsked(after workflow.Context, c Closing, err error) (Result, error) {
 	res, ok := ResultOf(c.Request, nil, err, workflow.Now(after))
 	res.Card = c.Result.Card
 	c.Result = res
@@ -231,9 +287,10 @@ func (q *Requests) notAsked(after workflow.Context, c Closing, err error) (Resul
 // closeCard has the card show the outcome and the requester told. What is not done within closeWait goes on in a
 // workflow of its own.
 func closeCard(ctx workflow.Context, c Closing) {
-	if !tryClose(ctx, c, closeWait) {
+	if c = tryClose(ctx, c, closeWait); c.CloseCard || c.TellRequester {
 		c.Again = true
 		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+			TaskQueue:         workflow.GetActivityOptions(ctx).TaskQueue, // where the activities are, it is known
 			ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
 			StaticSummary:     "closes a card when Slack lets it",
 		}), CloseCardLater, c)
@@ -243,23 +300,28 @@ func closeCard(ctx workflow.Context, c Closing) {
 	}
 }
 
-// tryClose reports whether all was done within d. The activities end with success where Slack refuses for good.
-func tryClose(ctx workflow.Context, c Closing, d time.Duration) bool {
-	var pending []workflow.Future
-	if c.ActivityID != "" {
-		pending = append(pending, workflow.ExecuteActivity(quick(ctx, d), CloseCard, c))
-	}
-	if c.Request.Requester != "" {
-		pending = append(pending, workflow.ExecuteActivity(quick(ctx, d), TellRequester, c))
-	}
-	ok := true
-	for _, f := range pending {
-		if err := f.Get(ctx, nil); err != nil {
-			workflow.GetLogger(ctx).Warn("close a card", "activity_id", c.ActivityID, "err", err)
-			ok = false
+// tryClose does what is left, within d, and returns c with what is left then. The activities end with success where
+// Slack refuses for good.
+func tryClose(ctx workflow.Context, c Closing, d time.Duration) Closing {
+	left := c
+	try := func(todo bool, activity string, left *bool) func() {
+		if !todo {
+			return func() {}
+		}
+		f := workflow.ExecuteActivity(quick(ctx, d), activity, c)
+		return func() {
+			if err := f.Get(ctx, nil); err != nil {
+				workflow.GetLogger(ctx).Warn("close a request", "step", activity, "activity_id", c.ActivityID, "err", err)
+				return
+			}
+			*left = false
 		}
 	}
-	return ok
+	closed := try(c.CloseCard, CloseCard, &left.CloseCard)
+	told := try(c.TellRequester, TellRequester, &left.TellRequester)
+	closed()
+	told()
+	return left
 }
 
 // CloseCardLater is the workflow that goes on closing a card where its request could not wait for it.
@@ -273,7 +335,7 @@ func CloseCardLater(ctx workflow.Context, c Closing) error {
 func quick(ctx workflow.Context, d time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ScheduleToCloseTimeout: d,
-		StartToCloseTimeout:    time.Minute,
+		StartToCloseTimeout:    stepWithin,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: time.Minute},
 	})
 }

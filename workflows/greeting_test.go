@@ -3,14 +3,19 @@ package workflows_test
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -67,6 +72,15 @@ func (w *world) cancelled() {
 	w.executed(0, workflows.PostGreeting)
 }
 
+// told fails the test where the requester was not told once, of that end.
+func (w *world) told(o workflows.Outcome, note string) {
+	w.Helper()
+	told := inputs[workflows.Closing](w, workflows.TellRequester)
+	if len(told) != 1 || told[0].Result.Outcome != o || told[0].Result.Note != note {
+		w.Errorf("told %+v, want %s %q", told, o, note)
+	}
+}
+
 func TestApproved(t *testing.T) {
 	w := newWorld(t)
 	var d workflows.Decision
@@ -79,7 +93,7 @@ func TestApproved(t *testing.T) {
 	if diff := cmp.Diff(want, c.Result); diff != "" {
 		t.Errorf("closed with (-want +got):\n%s", diff)
 	}
-	if c.Request.Title != "Greet World" || c.Request.Requester != greeting.RequestedBy || !c.AskedAt.Equal(started) || c.WorkflowID == "" || c.RunID == "" {
+	if c.Request.Title != "Greet World" || c.Request.Requester != greeting.RequestedBy || !c.CloseCard || !c.TellRequester || !c.Posting.IsZero() || c.Again || c.WorkflowID == "" || c.RunID == "" {
 		t.Errorf("closed %+v", c)
 	}
 	if diff := cmp.Diff([]workflows.Closing{c}, inputs[workflows.Closing](w, workflows.TellRequester)); diff != "" {
@@ -181,10 +195,10 @@ func TestExpired(t *testing.T) {
 	t.Run("click was first", func(t *testing.T) {
 		w := newWorld(t)
 		w.at(time.Second, func() { w.signal(0, posted) })
-		w.endDecision = func(in workflows.EndDecisionInput) (workflows.Card, error) {
+		w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 			w.click(0, workflows.Approved, "")
 			w.complete(in.ActivityID, nil, temporal.NewCanceledError(workflows.Result{Outcome: in.Outcome}))
-			return posted, nil
+			return workflows.DecisionEnded{Card: posted}, nil
 		}
 		w.greeted()
 		w.executed(1, workflows.EndDecision)
@@ -194,9 +208,9 @@ func TestExpired(t *testing.T) {
 	})
 	t.Run("rejection was first", func(t *testing.T) {
 		w := newWorld(t)
-		w.endDecision = func(workflows.EndDecisionInput) (workflows.Card, error) {
+		w.endDecision = func(workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 			w.click(0, workflows.Rejected, "Not today.")
-			return posted, nil
+			return workflows.DecisionEnded{Card: posted}, nil
 		}
 		w.refused(workflows.ErrTypeRejected)
 		w.executed(1, workflows.EndDecision)
@@ -215,18 +229,43 @@ func TestExpired(t *testing.T) {
 	t.Run("no attempt under way", func(t *testing.T) {
 		w := newWorld(t)
 		w.SetWorkerOptions(worker.Options{})
-		w.endDecision = func(workflows.EndDecisionInput) (workflows.Card, error) { return workflows.Card{}, nil }
+		w.endDecision = func(workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
+			return workflows.DecisionEnded{}, nil
+		}
+		w.at(time.Second, func() { w.signal(0, posted) })
 		w.refused(workflows.ErrTypeExpired)
 		if c := w.closing(); c.Result.Outcome != workflows.Expired {
 			t.Errorf("closed as %s, want expired", c.Result.Outcome)
 		}
 	})
+	// The decision says that it has ended: what reports the end is not waited for.
+	t.Run("click was first, and EndDecision does not end", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Second, func() { w.signal(0, posted) })
+		w.endDecision = func(workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
+			w.click(0, workflows.Approved, "")
+			return workflows.DecisionEnded{}, activity.ErrResultPending
+		}
+		w.greeted()
+	})
+	// Once it is being cancelled the last attempt's error is not tried again, and is not how the request ended.
+	t.Run("last attempt failed", func(t *testing.T) {
+		w := newWorld(t)
+		w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
+			w.complete(in.ActivityID, nil, temporal.NewNonRetryableApplicationError("slack is away", "wrapError", nil))
+			return workflows.DecisionEnded{}, nil
+		}
+		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) { return workflows.Card{}, nil }
+		w.refused(workflows.ErrTypeExpired)
+		w.executed(0, workflows.CloseCard)
+		w.told(workflows.Expired, "")
+	})
 	t.Run("EndDecision has to be tried again", func(t *testing.T) {
 		w := newWorld(t)
 		end, tries := w.endDecision, 0
-		w.endDecision = func(in workflows.EndDecisionInput) (workflows.Card, error) {
+		w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 			if tries++; tries < 5 {
-				return workflows.Card{}, errors.New("temporal is away")
+				return workflows.DecisionEnded{}, errors.New("temporal is away")
 			}
 			return end(in)
 		}
@@ -277,14 +316,26 @@ func TestWithdrawn(t *testing.T) {
 		w := newWorld(t)
 		w.at(time.Second, func() { w.signal(0, posted) })
 		w.at(time.Hour, w.CancelWorkflow)
-		w.endDecision = func(workflows.EndDecisionInput) (workflows.Card, error) {
+		w.endDecision = func(workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 			w.click(0, workflows.Approved, "")
-			return posted, nil
+			return workflows.DecisionEnded{Card: posted}, nil
 		}
 		w.greeted()
 		if c := w.closing(); c.Result.Outcome != workflows.Approved {
 			t.Errorf("closed as %s, want approved", c.Result.Outcome)
 		}
+	})
+	t.Run("last attempt failed", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(time.Hour, w.CancelWorkflow)
+		w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
+			w.complete(in.ActivityID, nil, temporal.NewNonRetryableApplicationError("archived", workflows.ErrTypeRefused, nil))
+			return workflows.DecisionEnded{}, nil
+		}
+		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) { return workflows.Card{}, nil }
+		w.cancelled()
+		w.executed(0, workflows.CloseCard)
+		w.told(workflows.Withdrawn, "")
 	})
 	t.Run("cancelled after the decision", func(t *testing.T) {
 		w := newWorld(t)
@@ -325,10 +376,17 @@ func TestCannotBeAsked(t *testing.T) {
 		w.executed(1, workflows.PrepareRequest)
 		w.executed(0, workflows.ComposeGreeting)
 		w.executed(0, workflows.CloseCard)
-		told := inputs[workflows.Closing](w, workflows.TellRequester)
-		if len(told) != 1 || told[0].Result.Outcome != workflows.Failed || told[0].Result.Note != "Nobody may decide this request." {
-			t.Errorf("told %+v, want why", told)
+		w.told(workflows.Failed, "Nobody may decide this request.")
+	})
+	t.Run("not before the deadline", func(t *testing.T) {
+		w := newWorld(t)
+		w.prepare = func(context.Context, workflows.Request) (workflows.Request, error) {
+			return workflows.Request{}, temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, nil)
 		}
+		w.refused(workflows.ErrTypeExpired)
+		w.executed(0, workflows.ComposeGreeting)
+		w.executed(0, workflows.CloseCard)
+		w.told(workflows.Expired, "")
 	})
 	t.Run("Slack refuses", func(t *testing.T) {
 		w := newWorld(t)
@@ -338,10 +396,8 @@ func TestCannotBeAsked(t *testing.T) {
 		w.refused(workflows.ErrTypeRefused)
 		w.executed(1, workflows.ComposeGreeting)
 		w.executed(0, workflows.EndDecision)
-		if c := w.closing(); c.Result.Outcome != workflows.Failed || c.Result.Note != "I am not in that channel." {
-			t.Errorf("closed with %+v, want failed", c.Result)
-		}
-		w.executed(1, workflows.TellRequester)
+		w.executed(0, workflows.CloseCard)
+		w.told(workflows.Failed, "I am not in that channel.")
 	})
 	t.Run("posting has to be tried again", func(t *testing.T) {
 		w := newWorld(t)
@@ -356,6 +412,117 @@ func TestCannotBeAsked(t *testing.T) {
 		w.greeted()
 		w.executed(3, workflows.ComposeGreeting)
 	})
+}
+
+// A card that may be there, and whose address nobody has, is looked for.
+func TestCardMayHaveBeenPosted(t *testing.T) {
+	w := newWorld(t)
+	since := started.Add(30 * time.Second)
+	w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
+		w.complete(in.ActivityID, nil, temporal.NewCanceledError(workflows.Result{Outcome: in.Outcome}))
+		return workflows.DecisionEnded{Posting: since}, nil
+	}
+	w.at(time.Minute, w.CancelWorkflow)
+	w.cancelled()
+	if c := w.closing(); !c.Posting.Equal(since) || c.Result.Card != (workflows.Card{}) || c.Result.Outcome != workflows.Withdrawn {
+		t.Errorf("closed %+v, want what was posted since %v", c, since)
+	}
+}
+
+// What comes from outside and is no answer to this question decides nothing.
+func TestNoAnswer(t *testing.T) {
+	sealed := converter.NewRawValue(&commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("binary/encrypted")}, Data: []byte("x")})
+	another := workflows.Decision{Outcome: workflows.Approved, By: bob, Digest: strings.Repeat("0", 64)}
+	for name, tc := range map[string]struct {
+		result any
+		err    error
+		note   string
+	}{
+		"cannot be read":                 {sealed, nil, "The request ended without an answer that can be read."},
+		"approves another request":       {another, nil, "The decision was about another request."},
+		"rejects another request":        {nil, workflows.RejectedError(another), "The decision was about another request."},
+		"rejects another, by completion": {workflows.Decision{Outcome: workflows.Rejected, By: bob, Digest: "x"}, nil, "The decision was about another request."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.at(time.Second, func() { w.signal(0, posted) })
+			w.at(time.Hour, func() { w.complete(w.question(0).id, tc.result, tc.err) })
+			if s, err := w.greet(); err == nil || temporal.IsCanceledError(err) {
+				t.Errorf("Greeting = %q, %v; want an error", s, err)
+			}
+			w.executed(0, workflows.PostGreeting)
+			if c := w.closing(); c.Result.Outcome != workflows.Failed || c.Result.Note != tc.note || c.Result.Card != posted {
+				t.Errorf("closed with %+v, want failed: %q", c.Result, tc.note)
+			}
+			w.told(workflows.Failed, tc.note)
+		})
+	}
+}
+
+func TestPreparationIsBounded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		expires time.Time
+		want    time.Duration
+	}{
+		"by the deadline":                     {started.Add(time.Hour), time.Hour},
+		"by a moment, where it has passed":    {started.Add(-time.Hour), time.Second},
+		"by nothing, where there is none yet": {time.Time{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.RegisterWorkflow(askTwo)
+			w.prepare = func(context.Context, workflows.Request) (workflows.Request, error) {
+				return workflows.Request{}, workflows.InvalidRequestError("no")
+			}
+			var within []time.Duration
+			w.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
+				if info.ActivityType.Name == workflows.PrepareRequest {
+					within = append(within, info.ScheduleToCloseTimeout)
+				}
+			})
+			r := workflows.Request{Title: "first", Channel: "C0GENERAL1", ExpiresAt: tc.expires}
+			w.ExecuteWorkflow(askTwo, r, r)
+			if len(within) == 0 || tc.want > 0 && within[0] != tc.want {
+				t.Errorf("the preparations may take %v, want %v", within, tc.want)
+			}
+			if tc.want == 0 && len(within) > 0 && within[0] <= 24*time.Hour {
+				t.Errorf("the preparation may take %v, want as long as it needs", within[0])
+			}
+		})
+	}
+}
+
+// Two workflows' activities have other IDs, and so has each of one workflow's questions.
+func TestActivityIDs(t *testing.T) {
+	seen := make(map[string]bool)
+	for range 2 {
+		var suite testsuite.WorkflowTestSuite
+		suite.SetLogger(quiet)
+		w := &world{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), T: t}
+		w.arrange()
+		w.RegisterWorkflow(askTwo)
+		w.at(time.Second, func() {
+			w.complete(w.question(0).id, true, nil)
+			w.complete(w.question(1).id, true, nil)
+		})
+		r := workflows.Request{Title: "first", Channel: "C0GENERAL1"}
+		w.ExecuteWorkflow(askTwo, r, r)
+		if err := w.GetWorkflowError(); err != nil {
+			t.Fatal(err)
+		}
+		var prefixes, numbers []string
+		for _, o := range w.opens {
+			m := regexp.MustCompile(`^([A-Z2-7]{6})-([12])-decision-1-[0-9a-f]{8}$`).FindStringSubmatch(o.id)
+			if m == nil || seen[o.id] {
+				t.Fatalf("the activity's ID is %q", o.id)
+			}
+			seen[o.id] = true
+			prefixes, numbers = append(prefixes, m[1]), append(numbers, m[2])
+		}
+		if prefixes[0] != prefixes[1] || numbers[0] == numbers[1] {
+			t.Errorf("prefixes %q, numbers %q", prefixes, numbers)
+		}
+	}
 }
 
 func TestCardIsKnown(t *testing.T) {
@@ -384,9 +551,9 @@ func TestCardIsKnown(t *testing.T) {
 		}, posted},
 		"by the report of the end": {func(w *world) {
 			end := w.endDecision
-			w.endDecision = func(in workflows.EndDecisionInput) (workflows.Card, error) {
+			w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 				_, err := end(in)
-				return elsewhere, err
+				return workflows.DecisionEnded{Card: elsewhere}, err
 			}
 			w.at(time.Minute, w.CancelWorkflow)
 		}, elsewhere},
@@ -398,7 +565,7 @@ func TestCardIsKnown(t *testing.T) {
 		}, workflows.Card{}},
 		"not by another question's signal": {func(w *world) {
 			w.at(time.Second, func() {
-				w.SignalWorkflow(workflows.SignalCardPosted, workflows.CardPosted{Card: posted, ActivityID: "q2-decision-1-00000000"})
+				w.SignalWorkflow(workflows.SignalCardPosted, workflows.CardPosted{Card: posted, ActivityID: "AB2CDE-2-decision-1-00000000"})
 				w.complete(w.question(0).id, true, nil)
 			})
 		}, workflows.Card{}},
@@ -407,8 +574,13 @@ func TestCardIsKnown(t *testing.T) {
 			w := newWorld(t)
 			tc.arrange(w)
 			_, _ = w.greet() // How it ended does not matter here.
-			if got := w.closing().Result.Card; got != tc.want {
-				t.Errorf("closed %+v, want %+v", got, tc.want)
+			c := w.closing()
+			if c.Result.Card != tc.want {
+				t.Errorf("closed %+v, want %+v", c.Result.Card, tc.want)
+			}
+			// A card that is not known is looked for, since the request was asked.
+			if tc.want == (workflows.Card{}) && !c.Posting.Equal(started) {
+				t.Errorf("looked for since %v, want %v", c.Posting, started)
 			}
 		})
 	}
@@ -498,23 +670,30 @@ func TestAttemptIsLost(t *testing.T) {
 }
 
 func TestCardCannotBeClosed(t *testing.T) {
-	for name, refuse := range map[string]func(*world, func(workflows.Closing) error){
-		"card":      func(w *world, f func(workflows.Closing) error) { w.closeCard = f },
-		"requester": func(w *world, f func(workflows.Closing) error) { w.tell = f },
+	away := func(c workflows.Closing) error {
+		if c.Again {
+			return nil
+		}
+		return errors.New("slack is away")
+	}
+	for name, tc := range map[string]struct {
+		refuse        func(*world)
+		closes, tells bool // the child
+		closed, told  int  // by the workflow itself and its child; 0: more than once
+	}{
+		"card":      {func(w *world) { w.closeCard = away }, true, false, 0, 1},
+		"requester": {func(w *world) { w.tell = away }, false, true, 1, 0},
+		"both":      {func(w *world) { w.closeCard, w.tell = away, away }, true, true, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			refuse(w, func(c workflows.Closing) error {
-				if c.Again {
-					return nil
-				}
-				return errors.New("slack is away")
-			})
+			w.RegisterWorkflow(greetOn)
+			tc.refuse(w)
 			var later []workflows.Closing
 			w.SetOnChildWorkflowStartedListener(func(info *workflow.Info, _ workflow.Context, args converter.EncodedValues) {
 				var c workflows.Closing
-				if err := args.Get(&c); err != nil || info.WorkflowType.Name != "CloseCardLater" {
-					w.Errorf("child %s, %v", info.WorkflowType.Name, err)
+				if err := args.Get(&c); err != nil || info.WorkflowType.Name != "CloseCardLater" || info.TaskQueueName != "approvals" {
+					w.Errorf("child %s on %s, %v", info.WorkflowType.Name, info.TaskQueueName, err)
 				}
 				later = append(later, c)
 			})
@@ -526,41 +705,69 @@ func TestCardCannotBeClosed(t *testing.T) {
 			})
 			w.at(time.Second, func() { w.signal(0, posted) })
 			w.at(time.Hour, func() { w.click(0, workflows.Approved, "") })
-			w.greeted()
-			if len(later) != 1 || !later[0].Again || later[0].Result.Card != posted || later[0].Result.Outcome != workflows.Approved {
-				t.Errorf("left to children: %+v, want one that closes the card", later)
+			w.ExecuteWorkflow(greetOn, "approvals", greeting)
+			if err := w.GetWorkflowError(); err != nil {
+				t.Fatal(err)
+			}
+			if len(later) != 1 {
+				t.Fatalf("left to children: %+v, want one", later)
+			}
+			c := later[0]
+			if !c.Again || c.Result.Card != posted || c.Result.Outcome != workflows.Approved || c.CloseCard != tc.closes || c.TellRequester != tc.tells {
+				t.Errorf("left to a child: %+v; want that it closes the card %v, and tells %v", c, tc.closes, tc.tells)
 			}
 			if waited := greetedAt.Sub(started.Add(time.Hour)); waited > 31*time.Second || waited < time.Second {
 				t.Errorf("the caller waited %v for the card, want up to 30 s", waited)
 			}
+			if tc.closed > 0 {
+				w.executed(tc.closed, workflows.CloseCard)
+			}
+			if tc.told > 0 {
+				w.executed(tc.told, workflows.TellRequester)
+			}
 		})
 	}
-	t.Run("later", func(t *testing.T) {
-		w := newWorld(t)
-		tries := 0
-		w.closeCard = func(workflows.Closing) error {
-			if tries++; tries < 8 {
-				return errors.New("slack is away")
+	for name, tc := range map[string]struct {
+		left         workflows.Closing
+		closed, told int
+	}{
+		"both are left":         {workflows.Closing{CloseCard: true, TellRequester: true}, 8, 1},
+		"the card is left":      {workflows.Closing{CloseCard: true}, 8, 0},
+		"the requester is left": {workflows.Closing{TellRequester: true}, 0, 1},
+	} {
+		t.Run("later, "+name, func(t *testing.T) {
+			w := newWorld(t)
+			tries := 0
+			w.closeCard = func(workflows.Closing) error {
+				if tries++; tries < 8 {
+					return errors.New("slack is away")
+				}
+				return nil
 			}
-			return nil
-		}
-		w.ExecuteWorkflow(workflows.CloseCardLater, workflows.Closing{ActivityID: "q1-decision-1-00000000", Request: workflows.Request{Requester: "U0ALICE001"}})
-		if err := w.GetWorkflowError(); err != nil {
-			t.Errorf("CloseCardLater: %v", err)
-		}
-		w.executed(8, workflows.CloseCard)
-		w.executed(1, workflows.TellRequester)
-	})
+			tc.left.Request = workflows.Request{Requester: "U0ALICE001"}
+			w.ExecuteWorkflow(workflows.CloseCardLater, tc.left)
+			if err := w.GetWorkflowError(); err != nil {
+				t.Errorf("CloseCardLater: %v", err)
+			}
+			w.executed(tc.closed, workflows.CloseCard)
+			w.executed(tc.told, workflows.TellRequester)
+		})
+	}
 	// The test environment gives up after ten tries, a server after a week.
 	t.Run("never", func(t *testing.T) {
 		w := newWorld(t)
 		w.closeCard = func(workflows.Closing) error { return errors.New("slack is away") }
-		w.ExecuteWorkflow(workflows.CloseCardLater, workflows.Closing{ActivityID: "q1-decision-1-00000000", Request: workflows.Request{Requester: "U0ALICE001"}})
+		w.ExecuteWorkflow(workflows.CloseCardLater, workflows.Closing{CloseCard: true, TellRequester: true})
 		w.executed(1, workflows.TellRequester)
 		if err := w.GetWorkflowError(); err != nil {
 			t.Errorf("CloseCardLater: %v", err)
 		}
 	})
+}
+
+// greetOn greets, with the activities on a task queue of their own.
+func greetOn(ctx workflow.Context, queue string, in workflows.GreetingInput) (string, error) {
+	return workflows.Greeting(workflow.WithTaskQueue(ctx, queue), in)
 }
 
 // askTwo asks two questions at once, and returns their results in the order of the questions.

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -51,7 +53,7 @@ func InvalidRequestError(msg string) error {
 // err. It is lenient, for anybody with access to the namespace can complete an activity: what is not a decision of
 // ours counts as one made outside Slack. at is when the activity ended.
 //
-// ok is false where err says that the activity ended without an outcome: the question could not be asked.
+// ok is false where the activity ended without an outcome: the question could not be asked, or the answer not read.
 func ResultOf(r Request, value any, err error, at time.Time) (res Result, ok bool) {
 	var (
 		app      *temporal.ApplicationError
@@ -60,7 +62,7 @@ func ResultOf(r Request, value any, err error, at time.Time) (res Result, ok boo
 	)
 	switch {
 	case err == nil:
-		return decided(r, readDecision(value), at), true
+		return decided(r, readDecision(value), at)
 	case errors.As(err, &canceled):
 		res = Result{Outcome: Withdrawn, EndedAt: at}
 		var end Result
@@ -77,27 +79,17 @@ func ResultOf(r Request, value any, err error, at time.Time) (res Result, ok boo
 			d = Decision{Reason: app.Message()}
 		}
 		d.Outcome = Rejected
-		return decided(r, d, at), true
+		return decided(r, d, at)
 	case errors.As(err, &app):
 		return Result{Outcome: Failed, EndedAt: at, Note: app.Message()}, false
 	default:
-		return Result{Outcome: Failed, EndedAt: at, Note: "The request could not be asked."}, false
+		return Result{Outcome: Failed, EndedAt: at, Note: "The request ended without an answer that can be read."}, false
 	}
 }
 
 // readDecision reads a completion's value. A completion is an approval unless it says no.
 func readDecision(value any) Decision {
-	no := Decision{Outcome: Rejected}
-	switch v := value.(type) {
-	case bool:
-		if !v {
-			return no
-		}
-	case string:
-		if v == string(Rejected) {
-			return no
-		}
-	case map[string]any:
+	if v, ok := value.(map[string]any); ok {
 		var d Decision
 		b, err := json.Marshal(v) //workflowcheck:ignore it sorts the keys
 		if err == nil {
@@ -106,21 +98,53 @@ func readDecision(value any) Decision {
 		if err == nil && (d.Outcome == Approved || d.Outcome == Rejected) {
 			return d
 		}
-		if v["outcome"] == string(Rejected) || v["approved"] == false {
-			return no
+		if _, ok := v["outcome"]; ok {
+			return Decision{Outcome: Rejected} // It is none that we know.
 		}
+	}
+	if saysNo(value) {
+		return Decision{Outcome: Rejected}
 	}
 	return Decision{Outcome: Approved}
 }
 
-// decided is the result of a decision on r. One on another request than r has nobody's name behind it.
-func decided(r Request, d Decision, at time.Time) Result {
-	digest := r.Digest()
-	if d.Digest != hex.EncodeToString(digest[:]) {
-		d.By, d.Digest = Person{}, ""
+// saysNo tells a no among the ways in which people and programs say one.
+func saysNo(value any) bool {
+	switch v := value.(type) {
+	case bool:
+		return !v
+	case float64:
+		return v == 0
+	case []byte:
+		return saysNo(string(v))
+	case string:
+		switch strings.ToLower(strings.TrimSpace(v)) {
+		case "no", "n", "false", "0", "reject", "rejected", "deny", "denied", "decline", "declined", "refuse", "refused",
+			"fail", "failed", "expired", "withdrawn", "cancelled", "canceled":
+			return true
+		}
+	case map[string]any:
+		return slices.ContainsFunc([]string{"approved", "approve", "decision", "answer", "result", "status"}, func(key string) bool {
+			said, ok := v[key]
+			return ok && (said == nil || saysNo(said))
+		})
 	}
-	if d.At.IsZero() {
+	return false
+}
+
+// decided is the result of a decision on r. Nobody's name stands behind one from outside, which has no digest. One on
+// another request is none.
+func decided(r Request, d Decision, at time.Time) (Result, bool) {
+	digest := r.Digest()
+	switch d.Digest {
+	case hex.EncodeToString(digest[:]):
+	case "":
+		d.By = Person{}
+	default:
+		return Result{Outcome: Failed, EndedAt: at, Note: "The decision was about another request."}, false
+	}
+	if d.Outside() || d.At.IsZero() {
 		d.At = at
 	}
-	return Result{Outcome: d.Outcome, Decisions: []Decision{d}, Card: d.Card, EndedAt: at}
+	return Result{Outcome: d.Outcome, Decisions: []Decision{d}, Card: d.Card, EndedAt: d.At}, true
 }

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,10 +32,20 @@ func TestResultOf(t *testing.T) {
 	rejection := decision
 	rejection.Outcome = workflows.Rejected
 	forged := decision
-	forged.By, forged.Digest = workflows.Person{}, ""
+	forged.By, forged.Digest, forged.At = workflows.Person{}, "", at
+	failed := func(note string) workflows.Result {
+		return workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: note}
+	}
+	const another, unread = "The decision was about another request.", "The request ended without an answer that can be read."
+	wrong := rejection
+	wrong.Digest = strings.Repeat("0", 64)
+	untimed := decision
+	untimed.At = time.Time{}
+	timed := decision
+	timed.At = at
 
 	of := func(d workflows.Decision) workflows.Result {
-		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: at}
+		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: d.At}
 	}
 	outside := func(o workflows.Outcome, reason string) workflows.Result {
 		return of(workflows.Decision{Outcome: o, At: at, Reason: reason})
@@ -51,7 +62,10 @@ func TestResultOf(t *testing.T) {
 		"approved in Slack":                {value: ours(workflows.Approved, digest(r)), want: of(decision), ok: true},
 		"rejected in Slack, by completion": {value: ours(workflows.Rejected, digest(r)), want: of(rejection), ok: true},
 		"rejected in Slack":                {err: workflows.RejectedError(rejection), want: of(rejection), ok: true},
-		"another request's digest":         {value: ours(workflows.Approved, strings.Repeat("0", 64)), want: of(forged), ok: true},
+		"another request's digest":         {value: ours(workflows.Approved, strings.Repeat("0", 64)), want: failed(another)},
+		"another request's rejection":      {err: workflows.RejectedError(wrong), want: failed(another)},
+		"another's, by completion":         {value: ours(workflows.Rejected, "x"), want: failed(another)},
+		"approved in Slack at no time":     {value: asMap(t, untimed), want: of(timed), ok: true},
 		"no digest":                        {value: ours(workflows.Approved, ""), want: of(forged), ok: true},
 
 		"true":                        {value: true, want: outside(workflows.Approved, ""), ok: true},
@@ -67,9 +81,19 @@ func TestResultOf(t *testing.T) {
 			value: map[string]any{"outcome": "rejected", "reason": "no"},
 			want:  outside(workflows.Rejected, "no"), ok: true,
 		},
-		"approved: false":   {value: map[string]any{"approved": false}, want: outside(workflows.Rejected, ""), ok: true},
-		"approved: true":    {value: map[string]any{"approved": true}, want: outside(workflows.Approved, ""), ok: true},
-		"outcome withdrawn": {value: map[string]any{"outcome": "withdrawn"}, want: outside(workflows.Approved, ""), ok: true},
+		"approved: false":             {value: map[string]any{"approved": false}, want: outside(workflows.Rejected, ""), ok: true},
+		"approved: true":              {value: map[string]any{"approved": true}, want: outside(workflows.Approved, ""), ok: true},
+		"outcome withdrawn":           {value: map[string]any{"outcome": "withdrawn"}, want: outside(workflows.Rejected, ""), ok: true},
+		"outcome unknown":             {value: map[string]any{"outcome": "perhaps"}, want: outside(workflows.Rejected, ""), ok: true},
+		"outcome null":                {value: map[string]any{"outcome": nil}, want: outside(workflows.Rejected, ""), ok: true},
+		"outcome approved, malformed": {value: map[string]any{"outcome": "approved", "at": "noon"}, want: outside(workflows.Rejected, ""), ok: true},
+		"zero":                        {value: 0.0, want: outside(workflows.Rejected, ""), ok: true},
+		"a list":                      {value: []any{false}, want: outside(workflows.Approved, ""), ok: true},
+		"decision: deny":              {value: map[string]any{"decision": "deny"}, want: outside(workflows.Rejected, ""), ok: true},
+		"status: failed":              {value: map[string]any{"status": "failed", "approved": true}, want: outside(workflows.Rejected, ""), ok: true},
+		"result: an object":           {value: map[string]any{"result": map[string]any{"approved": false}}, want: outside(workflows.Rejected, ""), ok: true},
+		"answer: yes":                 {value: map[string]any{"answer": "yes"}, want: outside(workflows.Approved, ""), ok: true},
+		"approved: null":              {value: map[string]any{"approved": nil}, want: outside(workflows.Rejected, ""), ok: true},
 		"somebody's name without a digest": {
 			value: map[string]any{"outcome": "approved", "by": map[string]any{"id": "U0CAROL001"}},
 			want:  outside(workflows.Approved, ""), ok: true,
@@ -94,9 +118,9 @@ func TestResultOf(t *testing.T) {
 		"invalid request":             {err: workflows.InvalidRequestError("Nobody may decide."), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "Nobody may decide."}},
 		"refused by Slack":            {err: app("That channel is archived.", workflows.ErrTypeRefused), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "That channel is archived."}},
 		"an error of the application": {err: app("disk full", "DiskError"), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "disk full"}},
-		"an error of no kind":         {err: errors.New("boom"), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The request could not be asked."}},
+		"an error of no kind":         {err: errors.New("boom"), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: unread}},
 		"the program's own cancelled context": {
-			err: context.Canceled, want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The request could not be asked."},
+			err: context.Canceled, want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: unread},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +143,37 @@ func TestResultOf(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWordsThatSayNo(t *testing.T) {
+	t.Parallel()
+	r := workflows.Request{Title: "Greet World"}
+	for want, words := range map[workflows.Outcome][]string{
+		workflows.Rejected: {
+			"no", "No", " NO\n", "n", "false", "0", "reject", "Rejected", "deny", "denied", "decline", "declined", "refuse", "refused",
+			"fail", "failed", "expired", "withdrawn", "cancelled", "canceled",
+		},
+		workflows.Approved: {"yes", "approved", "ok", "true", "1", "", "notable"},
+	} {
+		for _, word := range words {
+			if res, ok := workflows.ResultOf(r, word, nil, started); res.Outcome != want || !ok {
+				t.Errorf("%q is %s, %v; want %s", word, res.Outcome, ok, want)
+			}
+		}
+	}
+}
+
+// asMap is v as a workflow reads it without a type.
+func asMap(t *testing.T, v any) (m map[string]any) {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 func TestRejectedErrorSaysWhoAndWhy(t *testing.T) {

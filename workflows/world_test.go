@@ -52,7 +52,7 @@ type world struct {
 	prepare     func(context.Context, workflows.Request) (workflows.Request, error)
 	compose     func(context.Context, workflows.Request) (workflows.Decision, error)
 	postCard    func(workflows.PostCardInput) (workflows.Card, error)
-	endDecision func(workflows.EndDecisionInput) (workflows.Card, error)
+	endDecision func(workflows.EndDecisionInput) (workflows.DecisionEnded, error)
 	closeCard   func(workflows.Closing) error
 	tell        func(workflows.Closing) error
 
@@ -67,6 +67,12 @@ func newWorld(t *testing.T) *world {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	w := &world{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), T: t}
+	w.arrange()
+	return w
+}
+
+// arrange registers what there is.
+func (w *world) arrange() {
 	w.SetStartTime(started)
 	w.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&serverCancels{}}})
 	w.SetTestTimeout(time.Minute)
@@ -86,12 +92,12 @@ func newWorld(t *testing.T) *world {
 		return workflows.Decision{}, activity.ErrResultPending
 	}
 	w.postCard = func(workflows.PostCardInput) (workflows.Card, error) { return reposted, nil }
-	w.endDecision = func(in workflows.EndDecisionInput) (workflows.Card, error) {
+	w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 		if !w.isOpen(in.ActivityID) {
-			return workflows.Card{}, errors.New("no attempt has it yet")
+			return workflows.DecisionEnded{}, errors.New("no attempt has it yet")
 		}
 		w.complete(in.ActivityID, nil, temporal.NewCanceledError(workflows.Result{Outcome: in.Outcome}))
-		return workflows.Card{}, nil
+		return workflows.DecisionEnded{}, nil
 	}
 	w.closeCard = func(workflows.Closing) error { return nil }
 	w.tell = w.closeCard
@@ -107,13 +113,12 @@ func newWorld(t *testing.T) *world {
 		return w.compose(ctx, r)
 	})
 	register(w, workflows.PostCard, func(_ context.Context, in workflows.PostCardInput) (workflows.Card, error) { return w.postCard(in) })
-	register(w, workflows.EndDecision, func(_ context.Context, in workflows.EndDecisionInput) (workflows.Card, error) {
+	register(w, workflows.EndDecision, func(_ context.Context, in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 		return w.endDecision(in)
 	})
 	register(w, workflows.CloseCard, func(_ context.Context, c workflows.Closing) (any, error) { return nil, w.closeCard(c) })
 	register(w, workflows.TellRequester, func(_ context.Context, c workflows.Closing) (any, error) { return nil, w.tell(c) })
 	register(w, workflows.PostGreeting, func(context.Context, workflows.GreetingMessage) (any, error) { return nil, nil })
-	return w
 }
 
 func register[In, Out any](w *world, name string, do func(context.Context, In) (Out, error)) {

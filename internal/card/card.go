@@ -172,8 +172,8 @@ func Sentence(res workflows.Result, m Markup) string {
 	default:
 		s := fmt.Sprintf("Ended%s without a decision.", when)
 		if note := Clean(res.Note, ReasonLimit); note != "" {
-			if m == Mrkdwn {
-				note = Escape(note, ReasonLimit)
+			if m == Mrkdwn { // It is text of others: no format, and nobody is mentioned.
+				note = escape(strings.NewReplacer("*", "", "_", "", "~", "", "`", "").Replace(Clean(note, ReasonLimit/2)))
 			}
 			s += " " + note
 		}
@@ -232,7 +232,7 @@ func title(r workflows.Request) string {
 	if t := Clean(r.Title, TitleLimit); t != "" {
 		return t
 	}
-	return "A request that Temporal no longer has"
+	return "A request without a title"
 }
 
 // top is the top-level text: the whole content, for those who hear it. What we say ourselves, rest, stays whole.

@@ -304,7 +304,7 @@ func TestTextSaysWhatTheCardShows(t *testing.T) {
 	t.Run("unknown request", func(t *testing.T) {
 		t.Parallel()
 		m := Closed(workflows.Request{}, workflows.Result{Outcome: workflows.Failed, Note: "Temporal no longer has this request."})
-		if !strings.Contains(m.Text, "A request that Temporal no longer has") || strings.Contains(m.Text, ": .") {
+		if !strings.Contains(m.Text, "A request without a title") || strings.Contains(m.Text, ": .") {
 			t.Errorf("text %q, want it to name the request as the card does", m.Text)
 		}
 	})
@@ -363,6 +363,7 @@ func TestSentence(t *testing.T) {
 		"withdrawn":          {ended(workflows.Withdrawn, ""), Bare, "Withdrawn on 2026-11-20 13:30 UTC, before anybody decided."},
 		"failed":             {ended(workflows.Failed, "a <b>\n& c"), Mrkdwn, "Ended on <!date^1795181400^{date_short_pretty} at {time}|2026-11-20 13:30 UTC> without a decision. a &lt;b&gt; &amp; c"},
 		"failed, bare":       {ended(workflows.Failed, "a <b>\n& c"), Bare, "Ended on 2026-11-20 13:30 UTC without a decision. a <b> & c"},
+		"failed, formats":    {ended(workflows.Failed, "*bold* _it_ ~no~ `code` ```block``` <@U0BOB00001> <!here>"), Mrkdwn, "Ended on <!date^1795181400^{date_short_pretty} at {time}|2026-11-20 13:30 UTC> without a decision. bold it no code block &lt;@U0BOB00001&gt; &lt;!here&gt;"},
 		"no time known":      {workflows.Result{Outcome: workflows.Failed}, Mrkdwn, "Ended without a decision."},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,15 +30,26 @@ func CleanLines(s string, limit int) string {
 
 // visible drops what cannot be seen, and makes every kind of space a plain one.
 func visible(s string) string {
+	seen := false // something that a variation selector can go with
 	return strings.Map(func(r rune) rune {
+		before := seen
+		seen = false
 		switch {
 		case unicode.IsSpace(r) || unicode.In(r, unicode.Zs, unicode.Zl, unicode.Zp):
 			return ' '
 		case r == unicode.ReplacementChar || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Cs, unicode.Co):
 			return -1
+		case r >= '\ufe00' && r <= '\ufe0f': // variation selectors, as in many emoji
+			if !before {
+				return -1
+			}
+			return r
+		case r == '\u17b4' || r == '\u17b5' || r >= '\u180b' && r <= '\u180f':
+			return -1
 		case r == '\u034f' || r == '\u115f' || r == '\u1160' || r == '\u3164' || r == '\uffa0' || r == '\u2800': // joiners, fillers, a blank
 			return -1
 		default:
+			seen = true
 			return r
 		}
 	}, s)

@@ -151,13 +151,21 @@ func people(text, word string) (users, groups []string, everyone bool, err error
 		case isID(item, "S"):
 			groups = append(groups, item)
 		default:
-			wrong = append(wrong, strconv.Quote(item))
+			wrong = append(wrong, quote(item))
 		}
 	}
 	if len(wrong) > 0 {
 		return nil, nil, false, fmt.Errorf("has %s", strings.Join(wrong, ", "))
 	}
 	return users, groups, everyone, nil
+}
+
+// quote shows a wrong value, unless it looks like a token that was put into the wrong variable.
+func quote(value string) string {
+	if strings.Contains(value, "xox") || strings.Contains(value, "xapp-") {
+		return "a Slack token"
+	}
+	return strconv.Quote(value)
 }
 
 // isID reports whether s is an ID of Slack that starts with one of the letters.
@@ -253,7 +261,7 @@ func (f *faults) parse(err error, vars map[string]string) {
 		}
 		field, _ := reflect.TypeFor[Config]().FieldByName(one.Name)
 		name := nameOf(field)
-		value := strconv.Quote(vars[name])
+		value := quote(vars[name])
 		switch name {
 		case "APPROVERS":
 			f.add(name, one.Err.Error(), "list user IDs (U… or W…), user-group IDs (S…) or the word channel, separated by commas")
@@ -316,7 +324,7 @@ func (f *faults) token(name, value, prefix, help string) {
 // values checks what the parser cannot, and gives SlackAPIURL its slash.
 func (f *faults) values(c *Config) {
 	if !isHostPort(c.ListenAddress) {
-		f.add("LISTEN_ADDRESS", "is "+strconv.Quote(c.ListenAddress), "write host:port, or :port for every address")
+		f.add("LISTEN_ADDRESS", "is "+quote(c.ListenAddress), "write host:port, or :port for every address")
 	}
 	u, err := url.Parse(c.SlackAPIURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -328,7 +336,7 @@ func (f *faults) values(c *Config) {
 		f.add("DEADLINE", "is "+c.Deadline.String(), "it may be 1s to 8760h")
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
-		f.add("LOG_FORMAT", "is "+strconv.Quote(c.LogFormat), "write text or json")
+		f.add("LOG_FORMAT", "is "+quote(c.LogFormat), "write text or json")
 	}
 }
 

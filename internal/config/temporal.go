@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -26,7 +25,7 @@ func temporal(role Role, vars map[string]string, f *faults) client.Options {
 		switch v := strings.ToLower(vars[name]); v {
 		case "", "1", "0", "true", "false":
 		default:
-			f.add(name, "is "+strconv.Quote(vars[name]), "write true or false")
+			f.add(name, "is "+quote(vars[name]), "write true or false")
 		}
 	}
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
@@ -45,7 +44,7 @@ func temporal(role Role, vars map[string]string, f *faults) client.Options {
 	}
 	// The client also knows addresses such as dns:///host:port.
 	if a := profile.Address; a != "" && !strings.Contains(a, ":///") && !isHostPort(a) {
-		f.add("TEMPORAL_ADDRESS", "is "+strconv.Quote(a), "write host:port, without http://")
+		f.add("TEMPORAL_ADDRESS", "is "+quote(a), "write host:port, without http://")
 	}
 	if profile.TLS != nil {
 		for _, file := range []struct{ name, path string }{
@@ -83,7 +82,7 @@ func (f *faults) temporalFile(err error, vars map[string]string) {
 		return
 	}
 	if p := vars["TEMPORAL_PROFILE"]; p != "" {
-		f.add("TEMPORAL_PROFILE", "is "+strconv.Quote(p), "name a profile that is in "+path+", or leave it out")
+		f.add("TEMPORAL_PROFILE", "is "+quote(p), "name a profile that is in "+path+", or leave it out")
 		return
 	}
 	f.add(name, fmt.Sprintf("(%s) cannot be used", path), "it must be a temporal.toml as `temporal config` writes it")

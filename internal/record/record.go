@@ -107,13 +107,15 @@ func ended(events client.HistoryEventIterator, activityID string) (Activity, err
 		a         = Activity{State: Unknown}
 		scheduled int64
 		last      *historypb.HistoryEvent
+		answered  bool
+		cause     workflows.Outcome // why the workflow had it cancelled
 	)
 	finish := func(e *historypb.HistoryEvent, of int64, value any, err error) {
 		if scheduled == 0 || of != scheduled {
 			return
 		}
 		a.State = Ended
-		a.Result, _ = workflows.ResultOf(a.Request, value, err, e.GetEventTime().AsTime())
+		a.Result, answered = workflows.ResultOf(a.Request, value, err, e.GetEventTime().AsTime())
 	}
 	for events.HasNext() {
 		e, err := events.Next()
@@ -128,9 +130,13 @@ func ended(events client.HistoryEventIterator, activityID string) (Activity, err
 				scheduled, a.State = e.GetEventId(), Deciding
 				a.Request = request(s.GetInput())
 			}
+			if in, ok := endDecision(s); ok && in.ActivityID == activityID {
+				cause = in.Outcome
+			}
 		case e.GetActivityTaskCompletedEventAttributes() != nil:
 			c := e.GetActivityTaskCompletedEventAttributes()
-			finish(e, c.GetScheduledEventId(), value(c.GetResult()), nil)
+			v, err := value(c.GetResult())
+			finish(e, c.GetScheduledEventId(), v, err)
 		case e.GetActivityTaskFailedEventAttributes() != nil:
 			f := e.GetActivityTaskFailedEventAttributes()
 			finish(e, f.GetScheduledEventId(), nil, temporal.GetDefaultFailureConverter().FailureToError(f.GetFailure()))
@@ -141,6 +147,10 @@ func ended(events client.HistoryEventIterator, activityID string) (Activity, err
 			c := e.GetActivityTaskCanceledEventAttributes()
 			finish(e, c.GetScheduledEventId(), nil, canceled(c.GetDetails()))
 		}
+	}
+	if a.State == Ended && cause != "" && (!answered || a.Result.Outcome == workflows.Withdrawn) {
+		// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
+		a.Result = workflows.Result{Outcome: cause, EndedAt: a.Result.EndedAt}
 	}
 	note, closed := workflowEnd(last)
 	if a.State == Unknown || !closed {
@@ -172,6 +182,13 @@ func workflowEnd(e *historypb.HistoryEvent) (note string, closed bool) {
 	}
 }
 
+// endDecision reads the input of an EndDecision activity.
+func endDecision(s *historypb.ActivityTaskScheduledEventAttributes) (in workflows.EndDecisionInput, ok bool) {
+	ok = s.GetActivityType().GetName() == workflows.EndDecision &&
+		converter.GetDefaultDataConverter().FromPayloads(s.GetInput(), &in) == nil
+	return in, ok
+}
+
 // request reads the request from an activity's input. Each activity that stays open has it as its first argument.
 func request(input *commonpb.Payloads) (r workflows.Request) {
 	// An input that is none leaves an empty request, and a card without its text.
@@ -179,12 +196,12 @@ func request(input *commonpb.Payloads) (r workflows.Request) {
 	return r
 }
 
-// value decodes a result without a type; nil where it is not JSON.
-func value(result *commonpb.Payloads) (v any) {
-	if len(result.GetPayloads()) == 0 || converter.GetDefaultDataConverter().FromPayloads(result, &v) != nil {
-		return nil
+// value decodes a result without a type; nil where there is none.
+func value(result *commonpb.Payloads) (v any, err error) {
+	if len(result.GetPayloads()) > 0 {
+		err = converter.GetDefaultDataConverter().FromPayloads(result, &v)
 	}
-	return v
+	return v, err
 }
 
 // canceled is the error that a workflow sees for an ActivityTaskCanceled event with these details.

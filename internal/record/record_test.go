@@ -23,7 +23,7 @@ import (
 	"countersign/workflows"
 )
 
-const id = "q1-decision-1-00000000"
+const id = "AB2CDE-1-decision-1-00000000"
 
 var (
 	question = workflows.Request{Title: "Greet World", Channel: "C0GENERAL1", Requester: "U0ALICE001"}
@@ -121,13 +121,25 @@ func TestLookAtTheHistory(t *testing.T) {
 	t.Parallel()
 	sum := question.Digest()
 	d := workflows.Decision{Outcome: workflows.Approved, By: bob, At: clicked, Reason: "fine", Digest: hex.EncodeToString(sum[:]), Card: posted}
+	another := d
+	another.Digest = strings.Repeat("0", 64)
 	rejection := d
 	rejection.Outcome = workflows.Rejected
 	of := func(d workflows.Decision) workflows.Result {
-		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: at}
+		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: d.At}
 	}
 	outside := func(o workflows.Outcome, reason string) workflows.Result {
 		return of(workflows.Decision{Outcome: o, At: at, Reason: reason})
+	}
+	// The encodings are binary/encrypted, json/plain and binary/plain.
+	const unreadable = `{"payloads":[{"metadata":{"encoding":"YmluYXJ5L2VuY3J5cHRlZA=="},"data":"AAEC"}]}`
+	const malformed = `{"payloads":[{"metadata":{"encoding":"anNvbi9wbGFpbg=="},"data":"AAEC"}]}`
+	const binary = `{"payloads":[{"metadata":{"encoding":"YmluYXJ5L3BsYWlu"},"data":"AAEC"}]}`
+	const unread = "The request ended without an answer that can be read."
+	none := func(o workflows.Outcome) workflows.Result { return workflows.Result{Outcome: o, EndedAt: at} }
+	ending := func(activityID string, o workflows.Outcome) string {
+		return event(6, "ACTIVITY_TASK_SCHEDULED", fmt.Sprintf(`{"activityId":"6","activityType":{"name":"EndDecision"},"input":%s}`,
+			payloads(workflows.EndDecisionInput{ActivityID: activityID, Outcome: o})))
 	}
 	asked := scheduled(id, 5)
 	completed := func(result string) string {
@@ -149,28 +161,42 @@ func TestLookAtTheHistory(t *testing.T) {
 		"rejected, by completion": {[]string{asked, completed(payloads(rejection))}, Ended, of(rejection), false},
 		"rejected": {[]string{asked, failed(fmt.Sprintf(
 			`{"message":"rejected by bob","applicationFailureInfo":{"type":"Rejected","nonRetryable":true,"details":%s}}`, payloads(rejection)))}, Ended, of(rejection), false},
-		"completed by the CLI":                 {[]string{asked, completed(payloads(true))}, Ended, outside(workflows.Approved, ""), false},
-		"completed by the CLI with no":         {[]string{asked, completed(payloads(map[string]any{"approved": false}))}, Ended, outside(workflows.Rejected, ""), false},
-		"completed with nothing":               {[]string{asked, completed(`{}`)}, Ended, outside(workflows.Approved, ""), false},
-		"completed with what is no JSON":       {[]string{asked, completed(`{"payloads":[{"metadata":{"encoding":"YmluYXJ5L3BsYWlu"},"data":"AAEC"}]}`)}, Ended, outside(workflows.Approved, ""), false},
-		"failed by the CLI":                    {[]string{asked, failed(`{"message":"not like this","applicationFailureInfo":{"nonRetryable":true}}`)}, Ended, outside(workflows.Rejected, "not like this"), false},
-		"could not be asked":                   {[]string{asked, failed(`{"message":"That channel is archived.","applicationFailureInfo":{"type":"SlackRefused","nonRetryable":true}}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "That channel is archived."}, false},
-		"timed out":                            {[]string{asked, event(7, "ACTIVITY_TASK_TIMED_OUT", `{"scheduledEventId":"5","failure":{"message":"timeout","timeoutFailureInfo":{"timeoutType":"TIMEOUT_TYPE_SCHEDULE_TO_CLOSE"}}}`)}, Ended, workflows.Result{Outcome: workflows.Expired, EndedAt: at}, false},
-		"expired":                              {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Expired}))}, Ended, workflows.Result{Outcome: workflows.Expired, EndedAt: at}, false},
-		"withdrawn":                            {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Withdrawn}))}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
-		"cancelled without details":            {[]string{asked, canceled(`{}`)}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
-		"cancelled before an attempt had it":   {[]string{asked, canceled(payloads("ACTIVITY_ID_NOT_STARTED"))}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
-		"decided just now":                     {[]string{asked}, Deciding, workflows.Result{}, false},
-		"decided just now, other events later": {[]string{asked, event(6, "WORKFLOW_TASK_STARTED", `{}`)}, Deciding, workflows.Result{}, false},
-		"another activity was decided":         {[]string{scheduled("other", 4), asked, event(7, "ACTIVITY_TASK_COMPLETED", `{"scheduledEventId":"4"}`)}, Deciding, workflows.Result{}, false},
-		"never asked":                          {[]string{scheduled("other", 5), completed(payloads(d))}, Unknown, workflows.Result{}, false},
-		"never asked, workflow closed":         {[]string{scheduled("other", 5), event(8, "WORKFLOW_EXECUTION_TERMINATED", `{}`)}, Unknown, workflows.Result{}, false},
-		"approved, workflow completed":         {[]string{asked, completed(payloads(d)), event(9, "WORKFLOW_EXECUTION_COMPLETED", `{}`)}, Ended, of(d), true},
-		"rejected, workflow failed":            {[]string{asked, completed(payloads(rejection)), event(9, "WORKFLOW_EXECUTION_FAILED", `{}`)}, Ended, of(rejection), true},
-		"workflow terminated":                  {[]string{asked, event(9, "WORKFLOW_EXECUTION_TERMINATED", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked was terminated."}, true},
-		"workflow timed out":                   {[]string{asked, event(9, "WORKFLOW_EXECUTION_TIMED_OUT", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked ran out of time."}, true},
-		"workflow cancelled":                   {[]string{asked, event(9, "WORKFLOW_EXECUTION_CANCELED", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked was cancelled."}, true},
-		"workflow did not wait":                {[]string{asked, event(9, "WORKFLOW_EXECUTION_COMPLETED", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked has ended without waiting for an answer."}, true},
+		"completed by the CLI":               {[]string{asked, completed(payloads(true))}, Ended, outside(workflows.Approved, ""), false},
+		"completed by the CLI with no":       {[]string{asked, completed(payloads(map[string]any{"approved": false}))}, Ended, outside(workflows.Rejected, ""), false},
+		"completed with nothing":             {[]string{asked, completed(`{}`)}, Ended, outside(workflows.Approved, ""), false},
+		"completed with what needs a codec":  {[]string{asked, completed(unreadable)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: unread}, false},
+		"completed with malformed JSON":      {[]string{asked, completed(malformed)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: unread}, false},
+		"completed with bytes":               {[]string{asked, completed(binary)}, Ended, outside(workflows.Approved, ""), false},
+		"failed by the CLI":                  {[]string{asked, failed(`{"message":"not like this","applicationFailureInfo":{"nonRetryable":true}}`)}, Ended, outside(workflows.Rejected, "not like this"), false},
+		"could not be asked":                 {[]string{asked, failed(`{"message":"That channel is archived.","applicationFailureInfo":{"type":"SlackRefused","nonRetryable":true}}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "That channel is archived."}, false},
+		"timed out":                          {[]string{asked, event(7, "ACTIVITY_TASK_TIMED_OUT", `{"scheduledEventId":"5","failure":{"message":"timeout","timeoutFailureInfo":{"timeoutType":"TIMEOUT_TYPE_SCHEDULE_TO_CLOSE"}}}`)}, Ended, workflows.Result{Outcome: workflows.Expired, EndedAt: at}, false},
+		"expired":                            {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Expired}))}, Ended, workflows.Result{Outcome: workflows.Expired, EndedAt: at}, false},
+		"withdrawn":                          {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Withdrawn}))}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
+		"cancelled without details":          {[]string{asked, canceled(`{}`)}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
+		"cancelled before an attempt had it": {[]string{asked, canceled(payloads("ACTIVITY_ID_NOT_STARTED"))}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
+		"completed about another request": {[]string{asked, completed(payloads(another))}, Ended, workflows.Result{
+			Outcome: workflows.Failed, EndedAt: at, Note: "The decision was about another request.",
+		}, false},
+		"expired, before an attempt had it":      {[]string{asked, ending(id, workflows.Expired), canceled(payloads("ACTIVITY_ID_NOT_STARTED"))}, Ended, none(workflows.Expired), false},
+		"expired, and the last attempt failed":   {[]string{asked, ending(id, workflows.Expired), failed(`{"message":"slack is away","applicationFailureInfo":{"type":"wrapError"}}`)}, Ended, none(workflows.Expired), false},
+		"expired, with a result nobody can read": {[]string{asked, ending(id, workflows.Expired), completed(unreadable)}, Ended, none(workflows.Expired), false},
+		"withdrawn, and the last attempt failed": {[]string{asked, ending(id, workflows.Withdrawn), failed(`{"message":"no","applicationFailureInfo":{"type":"SlackRefused"}}`)}, Ended, none(workflows.Withdrawn), false},
+		"expired, and a decision was first":      {[]string{asked, ending(id, workflows.Expired), completed(payloads(d))}, Ended, of(d), false},
+		"expired, and a rejection was first":     {[]string{asked, ending(id, workflows.Expired), failed(`{"message":"no","applicationFailureInfo":{"nonRetryable":true}}`)}, Ended, outside(workflows.Rejected, "no"), false},
+		"another activity expired":               {[]string{asked, ending("other", workflows.Expired), canceled(`{}`)}, Ended, none(workflows.Withdrawn), false},
+		"being expired":                          {[]string{asked, ending(id, workflows.Expired)}, Deciding, workflows.Result{}, false},
+		"terminated while being expired":         {[]string{asked, ending(id, workflows.Expired), event(9, "WORKFLOW_EXECUTION_TERMINATED", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked was terminated."}, true},
+		"decided just now":                       {[]string{asked}, Deciding, workflows.Result{}, false},
+		"decided just now, other events later":   {[]string{asked, event(6, "WORKFLOW_TASK_STARTED", `{}`)}, Deciding, workflows.Result{}, false},
+		"another activity was decided":           {[]string{scheduled("other", 4), asked, event(7, "ACTIVITY_TASK_COMPLETED", `{"scheduledEventId":"4"}`)}, Deciding, workflows.Result{}, false},
+		"never asked":                            {[]string{scheduled("other", 5), completed(payloads(d))}, Unknown, workflows.Result{}, false},
+		"never asked, workflow closed":           {[]string{scheduled("other", 5), event(8, "WORKFLOW_EXECUTION_TERMINATED", `{}`)}, Unknown, workflows.Result{}, false},
+		"approved, workflow completed":           {[]string{asked, completed(payloads(d)), event(9, "WORKFLOW_EXECUTION_COMPLETED", `{}`)}, Ended, of(d), true},
+		"rejected, workflow failed":              {[]string{asked, completed(payloads(rejection)), event(9, "WORKFLOW_EXECUTION_FAILED", `{}`)}, Ended, of(rejection), true},
+		"workflow terminated":                    {[]string{asked, event(9, "WORKFLOW_EXECUTION_TERMINATED", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked was terminated."}, true},
+		"workflow timed out":                     {[]string{asked, event(9, "WORKFLOW_EXECUTION_TIMED_OUT", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked ran out of time."}, true},
+		"workflow cancelled":                     {[]string{asked, event(9, "WORKFLOW_EXECUTION_CANCELED", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked was cancelled."}, true},
+		"workflow did not wait":                  {[]string{asked, event(9, "WORKFLOW_EXECUTION_COMPLETED", `{}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The workflow that asked has ended without waiting for an answer."}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

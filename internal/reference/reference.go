@@ -38,8 +38,8 @@ var (
 
 // Reference is what the string in a button names. An empty list and a nil one are the same.
 type Reference struct {
-	// WorkflowID, RunID and ActivityID name the open activity.
-	WorkflowID, RunID, ActivityID string
+	// Namespace, WorkflowID, RunID and ActivityID name the open activity.
+	Namespace, WorkflowID, RunID, ActivityID string
 	// Requester is the Slack user ID of the person who asks; empty if nobody in Slack does.
 	Requester string
 	// Users and Groups are the IDs of the people and user groups who may decide.
@@ -133,6 +133,7 @@ const (
 	tagChannel
 	tagAllowSelf
 	tagDigest
+	tagNamespace
 )
 
 func encode(r Reference) []byte {
@@ -160,6 +161,7 @@ func encode(r Reference) []byte {
 	flag(tagChannel, r.Channel)
 	flag(tagAllowSelf, r.AllowSelf)
 	field(tagDigest, string(r.Digest[:]))
+	field(tagNamespace, r.Namespace)
 	return b
 }
 
@@ -179,6 +181,8 @@ func decode(b []byte) (Reference, error) {
 		switch tag {
 		case tagWorkflowID:
 			r.WorkflowID = v
+		case tagNamespace:
+			r.Namespace = v
 		case tagRunID:
 			r.RunID = v
 		case tagActivityID:

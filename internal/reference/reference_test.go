@@ -23,6 +23,12 @@ func TestRoundTrip(t *testing.T) {
 		"channel": {
 			WorkflowID: "greeting/1", RunID: "r", ActivityID: "decision-1", Channel: true,
 		},
+		"without a namespace": {
+			WorkflowID: "greeting/1", RunID: "r", ActivityID: "a", Users: []string{"U1"},
+		},
+		"namespace alone": {
+			Namespace: "team-a.k7x2p",
+		},
 		"odd IDs": {
 			WorkflowID: "a,b\x00\n\xff.é", RunID: "", ActivityID: strings.Repeat("x", 300),
 			Users: []string{"", "U1,U2"}, Groups: []string{"S.1"},
@@ -339,6 +345,7 @@ func BenchmarkOpen(b *testing.B) {
 // example names n users and one group, with IDs as long as they usually are.
 func example(n int) Reference {
 	r := Reference{
+		Namespace:  "default",
 		WorkflowID: "6f1d2c3b-4a5e-4f60-8b7c-9d0e1f2a3b4c",
 		RunID:      "0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b",
 		ActivityID: "decision-1-0f1e2d3",

@@ -160,8 +160,8 @@ func (c *Client) OpenModal(ctx context.Context, trigger string, v slack.ModalVie
 // AnswerURL says text, as mrkdwn, to the person alone whose click or command gave the response URL. It needs no
 // membership in the channel and no rate tier; a response URL works five times within 30 minutes.
 // https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
-func (c *Client) AnswerURL(ctx context.Context, responseURL, text string) error {
-	return classify("response_url", slack.PostWebhookCustomHTTPContext(ctx, responseURL, c.http, &slack.WebhookMessage{
+func (c *Client) AnswerURL(ctx context.Context, address, text string) error {
+	return classify(methodResponseURL, slack.PostWebhookCustomHTTPContext(ctx, address, c.http, &slack.WebhookMessage{
 		ResponseType: slack.ResponseTypeEphemeral,
 		Text:         text,
 	}))

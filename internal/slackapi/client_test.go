@@ -94,21 +94,21 @@ func TestErrorKinds(t *testing.T) {
 		after  time.Duration
 		log    string // that the error's text has
 	}{
-		"429":                  {fault: slacksim.Fault{Status: 429, RetryAfter: 7 * time.Second}, kind: Limited, after: 7 * time.Second},
-		"ok:false ratelimited": {fault: slacksim.Fault{Error: "ratelimited"}, kind: Limited, code: "ratelimited", after: time.Minute},
-		"too many messages":    {fault: slacksim.Fault{Error: "message_limit_exceeded"}, kind: Limited, code: "message_limit_exceeded", after: time.Minute},
-		"500":                  {fault: slacksim.Fault{Status: 500}, kind: Failed},
-		"503":                  {fault: slacksim.Fault{Status: 503}, kind: Failed},
-		"404":                  {fault: slacksim.Fault{Status: 404}, kind: Refused},
-		"connection cut":       {fault: slacksim.Fault{Cut: true}, kind: Failed},
-		"internal_error":       {fault: slacksim.Fault{Error: "internal_error"}, kind: Failed, code: "internal_error"},
-		"fatal_error":          {fault: slacksim.Fault{Error: "fatal_error"}, kind: Failed, code: "fatal_error"},
-		"service_unavailable":  {fault: slacksim.Fault{Error: "service_unavailable"}, kind: Failed, code: "service_unavailable"},
-		"a code of the future": {fault: slacksim.Fault{Error: "moon_phase"}, kind: Refused, code: "moon_phase", log: "moon_phase"},
-		"token revoked":        {fault: slacksim.Fault{Error: "token_revoked"}, kind: Refused, code: "token_revoked"},
-		"unknown channel":      {post: Message{Channel: "C0NOWHERE1", Text: "x"}, kind: Refused, code: "channel_not_found"},
-		"not in the channel":   {post: Message{Channel: "C0RANDOM01", Text: "x"}, kind: Refused, code: "not_in_channel"},
-		"scope is missing":     {scopes: []string{"commands"}, kind: Refused, code: "missing_scope", log: "chat:write"},
+		"429":                      {fault: slacksim.Fault{Status: 429, RetryAfter: 7 * time.Second}, kind: Limited, after: 7 * time.Second},
+		"ok:false ratelimited":     {fault: slacksim.Fault{Error: "ratelimited"}, kind: Limited, code: "ratelimited", after: time.Minute},
+		"too many messages":        {fault: slacksim.Fault{Error: "message_limit_exceeded"}, kind: Limited, code: "message_limit_exceeded", after: time.Minute},
+		"500":                      {fault: slacksim.Fault{Status: 500}, kind: Failed},
+		"503":                      {fault: slacksim.Fault{Status: 503}, kind: Failed},
+		"404 of something between": {fault: slacksim.Fault{Status: 404}, kind: Failed},
+		"connection cut":           {fault: slacksim.Fault{Cut: true}, kind: Failed},
+		"internal_error":           {fault: slacksim.Fault{Error: "internal_error"}, kind: Failed, code: "internal_error"},
+		"fatal_error":              {fault: slacksim.Fault{Error: "fatal_error"}, kind: Failed, code: "fatal_error"},
+		"service_unavailable":      {fault: slacksim.Fault{Error: "service_unavailable"}, kind: Failed, code: "service_unavailable"},
+		"a code of the future":     {fault: slacksim.Fault{Error: "moon_phase"}, kind: Refused, code: "moon_phase", log: "moon_phase"},
+		"token revoked":            {fault: slacksim.Fault{Error: "token_revoked"}, kind: Refused, code: "token_revoked"},
+		"unknown channel":          {post: Message{Channel: "C0NOWHERE1", Text: "x"}, kind: Refused, code: "channel_not_found"},
+		"not in the channel":       {post: Message{Channel: "C0RANDOM01", Text: "x"}, kind: Refused, code: "not_in_channel"},
+		"scope is missing":         {scopes: []string{"commands"}, kind: Refused, code: "missing_scope", log: "chat:write"},
 		"blocks are refused": {
 			post: Message{Channel: general, Text: "x", Blocks: block(strings.Repeat("x", 3001))}, kind: Refused, code: "invalid_blocks", log: "must be less than 3001 characters",
 		},
@@ -444,13 +444,27 @@ func TestPrivateSentences(t *testing.T) {
 			t.Errorf("sent %v", got)
 		}
 	})
-	t.Run("by a response URL that is used up", func(t *testing.T) {
-		t.Parallel()
-		_, c := start(t)
-		srv := httptest.NewServer(http.NotFoundHandler())
-		defer srv.Close()
-		checkError(t, c.AnswerURL(t.Context(), srv.URL+"/secret", "psst"), "response_url", Refused, "", 0)
-	})
+	for name, tc := range map[string]struct {
+		status int
+		kind   Kind
+		after  time.Duration
+	}{
+		"is used up": {404, Refused, 0},
+		"is limited": {429, Limited, time.Minute},
+		"fails":      {503, Failed, 0},
+	} {
+		t.Run("by a response URL that "+name, func(t *testing.T) {
+			t.Parallel()
+			_, c := start(t)
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tc.status) }))
+			defer srv.Close()
+			err := c.AnswerURL(t.Context(), srv.URL+"/secret", "psst")
+			checkError(t, err, "response_url", tc.kind, "", tc.after)
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error %q has the response URL, which is a secret", err)
+			}
+		})
+	}
 	t.Run("by a response URL that nobody serves", func(t *testing.T) {
 		t.Parallel()
 		_, c := start(t)

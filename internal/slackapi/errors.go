@@ -106,6 +106,9 @@ func troubled(code string) bool {
 	}, code)
 }
 
+// methodResponseURL stands for a method where a response URL is called.
+const methodResponseURL = "response_url"
+
 // classify makes an *Error of what the client library returned; nil stays nil.
 func classify(method string, err error) error {
 	if err == nil {
@@ -125,7 +128,8 @@ func classify(method string, err error) error {
 		switch {
 		case status.Code == 429:
 			e.Kind, e.RetryAfter = Limited, time.Minute
-		case status.Code < 500:
+		case status.Code < 500 && method == methodResponseURL:
+			// It has been used up. Slack's methods refuse with 200 alone: any other status comes from something between.
 			e.Kind = Refused
 		}
 	case errors.As(err, &response):
