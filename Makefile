@@ -7,7 +7,7 @@ WORKFLOWCHECK := go run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: build test check bench
+.PHONY: build test check bench screenshots
 
 build: ## the binary, stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o countersign .
@@ -24,3 +24,6 @@ check: ## format, static checks, tidiness
 
 bench: ## what a click costs before it reaches Temporal
 	go test -run '^$$' -bench . -benchmem ./bot ./internal/reference
+
+screenshots: ## the README's picture, docs/demo.png; needs chromium
+	go test ./e2e -count=1 -run '^TestScreenshots$$' -screenshots -v

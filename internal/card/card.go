@@ -198,7 +198,7 @@ func Approvers(a workflows.Approvers) string {
 
 // Date shows a time in the reader's own zone. https://docs.slack.dev/messaging/formatting-message-text#date-formatting
 func Date(t time.Time) string {
-	return fmt.Sprintf("<!date^%d^{date_short_pretty} at {time}|%s>", t.Unix(), utc(t))
+	return fmt.Sprintf("<!date^%d^{date_short} at {time}|%s>", t.Unix(), utc(t))
 }
 
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -355,15 +355,15 @@ func TestSentence(t *testing.T) {
 		m    Markup
 		want string
 	}{
-		"approved":           {by(workflows.Approved, bob, ""), Mrkdwn, "Approved by <@U0BOB00001> on <!date^1795181400^{date_short_pretty} at {time}|2026-11-20 13:30 UTC>."},
+		"approved":           {by(workflows.Approved, bob, ""), Mrkdwn, "Approved by <@U0BOB00001> on <!date^1795181400^{date_short} at {time}|2026-11-20 13:30 UTC>."},
 		"approved, bare":     {by(workflows.Approved, bob, ""), Bare, "Approved by bob on 2026-11-20 13:30 UTC."},
 		"hostile name, bare": {by(workflows.Rejected, evil, ""), Bare, "Rejected by bob <!channel> on 2026-11-20 13:30 UTC."},
 		"outside":            {by(workflows.Rejected, workflows.Person{}, ""), Bare, "Rejected on 2026-11-20 13:30 UTC, decided outside Slack."},
 		"expired":            {ended(workflows.Expired, ""), Bare, "Expired on 2026-11-20 13:30 UTC: nobody decided in time."},
 		"withdrawn":          {ended(workflows.Withdrawn, ""), Bare, "Withdrawn on 2026-11-20 13:30 UTC, before anybody decided."},
-		"failed":             {ended(workflows.Failed, "a <b>\n& c"), Mrkdwn, "Ended on <!date^1795181400^{date_short_pretty} at {time}|2026-11-20 13:30 UTC> without a decision. a &lt;b&gt; &amp; c"},
+		"failed":             {ended(workflows.Failed, "a <b>\n& c"), Mrkdwn, "Ended on <!date^1795181400^{date_short} at {time}|2026-11-20 13:30 UTC> without a decision. a &lt;b&gt; &amp; c"},
 		"failed, bare":       {ended(workflows.Failed, "a <b>\n& c"), Bare, "Ended on 2026-11-20 13:30 UTC without a decision. a <b> & c"},
-		"failed, formats":    {ended(workflows.Failed, "*bold* _it_ ~no~ `code` ```block``` <@U0BOB00001> <!here>"), Mrkdwn, "Ended on <!date^1795181400^{date_short_pretty} at {time}|2026-11-20 13:30 UTC> without a decision. bold it no code block &lt;@U0BOB00001&gt; &lt;!here&gt;"},
+		"failed, formats":    {ended(workflows.Failed, "*bold* _it_ ~no~ `code` ```block``` <@U0BOB00001> <!here>"), Mrkdwn, "Ended on <!date^1795181400^{date_short} at {time}|2026-11-20 13:30 UTC> without a decision. bold it no code block &lt;@U0BOB00001&gt; &lt;!here&gt;"},
 		"no time known":      {workflows.Result{Outcome: workflows.Failed}, Mrkdwn, "Ended without a decision."},
 	} {
 		t.Run(name, func(t *testing.T) {

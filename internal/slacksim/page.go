@@ -15,10 +15,14 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 //go:embed page
 var pageFiles embed.FS
+
+// sayLimit is how many characters a person's own message may have.
+const sayLimit = 12_000
 
 // pagePolicy lets the page load nothing but its own files.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
@@ -92,8 +96,10 @@ func (s *Server) pageSay(r *http.Request, p Person, a pageArgs) (Delivery, error
 	switch {
 	case err != nil:
 		return Delivery{}, err
-	case a.Text == "":
+	case strings.TrimSpace(a.Text) == "":
 		return Delivery{}, &pageError{http.StatusBadRequest, "text is missing"}
+	case utf8.RuneCountInString(a.Text) > sayLimit:
+		return Delivery{}, &pageError{http.StatusBadRequest, fmt.Sprintf("text has more than %d characters", sayLimit)}
 	case command && a.ThreadTS != "":
 		return Delivery{}, refuse("%s is not supported in threads. Sorry!", strings.Fields(a.Text)[0])
 	case command:
@@ -164,14 +170,20 @@ func (s *Server) seen(p Person, a pageArgs) (Person, Message, View, error) {
 		v, err := s.seenView(p, a.View)
 		return p, Message{}, v, err
 	}
-	if _, err := s.inChannel(p, a.Channel); err != nil {
+	in, err := s.inChannel(p, a.Channel)
+	if err != nil {
 		return p, Message{}, View{}, err
 	}
 	m, ok := s.Message(a.Channel, a.TS)
-	if !ok {
+	if !ok || !s.sees(in, m) {
 		return p, Message{}, View{}, &pageError{http.StatusNotFound, "unknown message " + a.TS}
 	}
 	return p, m, View{}, nil
+}
+
+// sees says whether the person is in the message's channel, and it is for them.
+func (s *Server) sees(p Person, m Message) bool {
+	return slices.Contains(s.Channel(m.Channel).Members, p.id) && (m.To == "" || m.To == p.id)
 }
 
 // pageArgs is what the page sends.

@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,8 +181,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.base == "" {
 		s.base = baseURL(r)
 	}
+	base := s.base
 	s.mu.Unlock()
+	if !atHome(r, base) {
+		http.Error(w, "this is not a site that others may use", http.StatusForbidden)
+		return
+	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// atHome refuses what a page of another site has a browser on this machine do: a request across sites, and one to a
+// name that was made to lead here. An address cannot be made to.
+func atHome(r *http.Request, base string) bool {
+	if r.URL.Path != "/" && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	u, err := url.Parse(base)
+	return host == "localhost" || net.ParseIP(strings.Trim(host, "[]")) != nil || err == nil && host == u.Hostname()
 }
 
 // Close ends every socket, event stream, held call and wait for an acknowledgement. It admits no socket afterwards.
@@ -194,6 +215,13 @@ func (s *Server) SetBaseURL(url string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.base = strings.TrimSuffix(url, "/")
+}
+
+// BaseURL returns where the stand-in is reached.
+func (s *Server) BaseURL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.base
 }
 
 // SetRequestURL switches later deliveries to signed POSTs to url, or to Socket Mode if url is empty.

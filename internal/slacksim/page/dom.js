@@ -83,7 +83,13 @@ export function sync(box, items) {
     old.delete(key);
     const stale = e && e.sign !== sign;
     if (!e || stale) {
-      const made = make();
+      let made;
+      try {
+        made = make();
+      } catch (e) {
+        console.error(e);
+        made = h("div", {class: "problem"}, "This cannot be drawn.");
+      }
       made.dataset.key = key;
       made.sign = sign;
       if (stale) {

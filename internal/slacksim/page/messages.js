@@ -230,7 +230,7 @@ export function drawThread() {
         h("button", {type: "button", class: "iconic", "aria-label": "Close the thread", "data-test": "close-thread", onclick: closeThread}, icon("cross"))),
       h("div", {class: "scroll", tabindex: "0", "aria-label": "Replies"}, h("div", {class: "parent"}), h("div", {class: "count"}), h("div", {class: "replies-list"})),
       ...(c.archived || c.dm && app.world.read_only_dm ? [] : [inThread.node]));
-    pane.querySelector("button").focus();
+    (document.getElementById("thread-composer-text") || pane.querySelector("button")).focus();
   }
   const replies = all.filter(m => m.thread_ts === parent.ts && m.ts !== parent.ts);
   const scroll = pane.querySelector(".scroll");

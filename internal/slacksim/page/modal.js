@@ -6,7 +6,7 @@ import {block} from "./blocks.js";
 import {decode} from "./text.js";
 
 const trouble = "We had some trouble connecting. Try again?";
-let shown = "", id = "", fields = new Map(), invoker = "", waiting = false;
+let shown = "", id = "", fields = new Map(), invoker = "", waiting = false, own = "";
 
 // from notes what was clicked last, to which the focus returns.
 document.addEventListener("click", e => {
@@ -50,19 +50,23 @@ export function drawModal() {
 
 function build(d, v, kept) {
   const place = {key: v.id, body: {view: v.id}, edits: v.hash, fields, kept};
-  const cancel = () => send("close", {});
+  own = "";
+  const cancel = async () => {
+    const answer = await send("close", {});
+    if (answer.failed) complain(d, own = answer.failed);
+  };
   const submit = async e => {
     e.preventDefault();
     if (waiting) return;
     waiting = true;
     busy(d, true);
-    complain(d, "");
+    complain(d, own = "");
     const values = Object.fromEntries([...fields].map(([key, read]) => [key, read()]));
     const answer = await send("submit", {view: v.id, values});
     waiting = false;
     busy(d, false);
-    if (answer.failed === "The stand-in does not answer.") complain(d, trouble);
-    else if (answer.failed) complain(d, answer.failed);
+    own = answer.failed === "The stand-in does not answer." ? trouble : answer.failed || "";
+    if (own) complain(d, own);
     else setTimeout(() => d.querySelector("[aria-invalid=true]")?.focus(), 60);
   };
   d.oncancel = e => { e.preventDefault(); cancel(); };
@@ -102,5 +106,5 @@ function showErrors(d, v) {
     if (text) field?.setAttribute("aria-invalid", "true");
     else field?.removeAttribute("aria-invalid");
   }
-  complain(d, v.error || "");
+  complain(d, own || v.error || "");
 }

@@ -52,7 +52,7 @@ export function drawSidebar() {
   fill(bar,
     h("div", {class: "workspace"}, h("h1", {}, "Stand-in"), h("p", {}, "for Slack, on this machine")),
     who,
-    h("a", {class: "beside", href: hash({as: beside().name, thread: ""}), target: "_blank", rel: "noopener", "data-focus": "beside", "data-test": "second-window"},
+    h("a", {class: "beside", href: hash({as: beside().name, thread: ""}), target: "stand-in-" + beside().name, "data-focus": "beside", "data-test": "second-window"},
       icon("external"), "Be " + beside().real_name.split(" ")[0] + " in a second window"),
     h("h2", {}, "Channels"),
     rows.map(c => row(c.name, lead(c), c.name, unread(c.id), c.shared ? icon("shared", "shared with another organisation") : null)),

@@ -29,7 +29,14 @@ export function render() {
   asked = true;
   queueMicrotask(() => {
     asked = false;
-    if (app.world) for (const draw of listeners) draw();
+    if (!app.world) return;
+    for (const draw of listeners) {
+      try { // What one part of the page cannot draw must not take the others with it.
+        draw();
+      } catch (e) {
+        console.error(e);
+      }
+    }
   });
 }
 
@@ -38,6 +45,7 @@ export async function send(path, body) {
   try {
     const r = await fetch("/sim/" + path, {
       method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({as: app.me, ...body}),
+      signal: AbortSignal.timeout(30_000),
     });
     const answer = await r.json();
     return r.ok ? answer : {...answer, failed: answer.error || "The stand-in refused."};

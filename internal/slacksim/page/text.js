@@ -133,13 +133,20 @@ function drawable(c) {
   return canDraw.get(c);
 }
 
+// fromUnicode is the character of "1f600" or "1f1e9-1f1ea"; nothing for what is none.
+function fromUnicode(unicode) {
+  if (!/^[0-9a-f]{1,6}(-[0-9a-f]{1,6})*$/i.test(unicode || "")) return "";
+  const points = unicode.split("-").map(u => parseInt(u, 16));
+  return points.every(n => n <= 0x10ffff) ? String.fromCodePoint(...points) : "";
+}
+
 function emoji(name, unicode) {
   const base = name.replace(/::skin-tone-\d$/, "");
-  if (drawn[base]) {
+  if (Object.hasOwn(drawn, base)) {
     const [shape, tone] = drawn[base];
     return h("span", {class: "emoji " + tone, title: ":" + name + ":"}, icon(shape, name.replaceAll("_", " ")));
   }
-  const c = characters[base] || (unicode && String.fromCodePoint(...unicode.split("-").map(u => parseInt(u, 16))));
+  const c = Object.hasOwn(characters, base) ? characters[base] : fromUnicode(unicode);
   return c && drawable(c) ? h("span", {class: "emoji", role: "img", "aria-label": name.replaceAll("_", " "), title: ":" + name + ":"}, c) : ":" + name + ":";
 }
 
