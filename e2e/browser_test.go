@@ -51,6 +51,7 @@ func TestBrowser(t *testing.T) {
 		{"Escape decides nothing", testBrowserEscape},
 		{"keyboard only", testBrowserKeyboard},
 		{"a lost click can be repeated", testBrowserLostClick},
+		{"no text breaks the page", testBrowserText},
 		{"widths and colours", testBrowserLooks},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, page, b) })
@@ -124,6 +125,20 @@ func testBrowserEscape(t *testing.T, page string, b browser) {
 	if bob.has(where(`article`, "never sent")) {
 		t.Error("what was typed in the closed form is shown")
 	}
+}
+
+func testBrowserText(t *testing.T, page string, b browser) {
+	carol, alice := b.open(t, page, "carol"), b.open(t, page, "alice")
+	for _, text := range []string{"look at :constructor: and :__proto__: now", "<img src=x onerror=alert(1)> & <b>", "<!date^x^{date}|when> ```"} {
+		carol.click(where(`[data-test=composer]`))
+		carol.write(text)
+		carol.press(kb.Enter)
+		for _, tab := range []*tab{carol, alice} {
+			tab.see(message(text))
+		}
+	}
+	alice.greet("Afterwards")
+	alice.see(card("Greet Afterwards"))
 }
 
 func testBrowserKeyboard(t *testing.T, page string, b browser) {

@@ -29,7 +29,7 @@ function message(m, {follows, replies, inThread}) {
     "aria-label": nameOf(m.user) + ", " + clock(when(m)),
   },
   m.private ? h("div", {class: "only"}, icon("eye"), "Only visible to you") : null,
-  h("div", {class: "gutter"}, short ? h("time", {class: "hover", datetime: when(m).toISOString()}, clock(when(m))) : avatar(m.user)),
+  h("div", {class: "gutter"}, short ? h("time", {class: "hover", datetime: when(m).toISOString()}, clock(when(m)).replace(/\s*[AP]M$/i, "")) : avatar(m.user)),
   h("div", {class: "content"},
     short ? null : h("div", {class: "by"}, h("b", {}, nameOf(m.user)), bot ? h("span", {class: "badge"}, "APP") : null,
       person(m.user)?.note && !bot ? h("span", {class: "note"}, person(m.user).note) : null,
