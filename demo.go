@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 	"countersign/internal/devserver"
 	"countersign/internal/reference"
 	"countersign/internal/slacksim"
+	"countersign/worker"
 )
 
 // demoCommand is "countersign demo": everything on this machine, with a stand-in for Slack.
@@ -107,14 +109,25 @@ func trace(cfg config.Config, ui string) func(slacksim.Clue) slacksim.Link {
 	if !strings.HasPrefix(ui, "http") {
 		return nil // A server that runs already may have its web UI anywhere.
 	}
+	var (
+		mu        sync.Mutex
+		greetings = map[string]string{} // workflow IDs by the key of the greeting that they may post
+	)
 	return func(c slacksim.Clue) slacksim.Link {
+		mu.Lock()
+		defer mu.Unlock()
 		id := ""
+		if c.Metadata != nil {
+			key, _ := c.Metadata.EventPayload["key"].(string)
+			id = greetings[key]
+		}
 		if c.Command == bot.CommandGreet {
 			id = bot.GreetingID(c.TriggerID)
 		}
 		for _, v := range c.Values {
 			if ref, err := cfg.ReferenceKeys.Open(v); err == nil {
 				id = ref.WorkflowID
+				greetings[worker.GreetingKey(ref.Namespace, ref.WorkflowID, ref.RunID)] = id
 			}
 		}
 		if id == "" {

@@ -328,6 +328,11 @@ func (a *Activities) TellRequester(ctx context.Context, c workflows.Closing) err
 	return a.unlessRefused(c, "tell the requester", err)
 }
 
+// GreetingKey names the message in Slack that is a run's greeting.
+func GreetingKey(namespace, workflowID, runID string) string {
+	return key("greeting", namespace, workflowID, runID)
+}
+
 // PostGreeting posts an approved greeting.
 func (a *Activities) PostGreeting(ctx context.Context, g workflows.GreetingMessage) error {
 	posting, stop := context.WithTimeout(ctx, postWithin)
@@ -336,7 +341,7 @@ func (a *Activities) PostGreeting(ctx context.Context, g workflows.GreetingMessa
 	msg := card.Plain(g.Text)
 	_, err := a.postOnce(posting, a.journal(ctx), slackapi.Message{
 		Channel: g.Channel, Text: msg.Text, Blocks: msg.Blocks,
-		Key: key("greeting", info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, info.ActivityID),
+		Key: GreetingKey(info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID),
 	})
 	return failure(err)
 }
