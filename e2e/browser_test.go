@@ -72,6 +72,7 @@ func testBrowserApprove(t *testing.T, page string, b browser) {
 	bob.see(where(`#panel [data-test=line]`, "chat.postMessage", "ok"))
 
 	// Whoever asked is told in the card's thread.
+	alice.see(message("Hello, Approval!"))
 	alice.click(closedCard("Greet Approval").in(`[data-test=replies]`))
 	alice.see(where(`#thread .replies-list [data-test=message]`, "“Greet Approval”", "Approved by"))
 	alice.picture("thread")
@@ -463,6 +464,17 @@ func (b *tab) has(s spot) bool {
 // click clicks with the mouse, once the spot stands still and nothing lies over it.
 func (b *tab) click(s spot) {
 	b.Helper()
+	for range 5 { // What comes in may move the page under the mouse.
+		if b.clickOnce(s) {
+			return
+		}
+	}
+	b.Fatalf("%s: five clicks missed %v", b.who, s)
+}
+
+// clickOnce clicks where the spot is, and says whether it was hit.
+func (b *tab) clickOnce(s spot) bool {
+	b.Helper()
 	at := until[[]float64](b, fmt.Sprint("a place to click at ", s), `
 		const e = find(args[0]);
 		if (!e || e.disabled || e.getAttribute("aria-disabled") === "true") return null;
@@ -474,8 +486,11 @@ func (b *tab) click(s spot) {
 		}
 		if (!e.contains(document.elementFromPoint(x, y))) return null;
 		window.stood = "";
+		window.hit = "";
+		document.addEventListener("click", c => { window.hit = e.contains(c.target) ? "yes" : "no"; }, {once: true, capture: true});
 		return [x, y];`, s)
 	b.do(chromedp.MouseClickXY(at[0], at[1]))
+	return until[string](b, fmt.Sprint("the click at ", s), `return window.hit || null;`) == "yes"
 }
 
 // write types text, and press presses one key. A key goes down with its text, as a keyboard has it: what chromedp sends
