@@ -59,7 +59,7 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 	case v.unsure:
 		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, said(b.look(ctx, ref, d), d.Outcome)) }}
 	default:
-		return b.tell(ctx, i, at, tooLate(v.ended, card.Mrkdwn)).and(func(ctx context.Context) { b.heal(ctx, at, v.ended) })
+		return b.tellTooLate(ctx, i, at, v.ended)
 	}
 }
 
@@ -70,7 +70,7 @@ func (b *Bot) askReason(ctx context.Context, i interaction, ref reference.Refere
 	defer stop()
 	a, err := record.Look(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
 	if err == nil && (a.State == record.Ended || a.State == record.Unknown) {
-		return b.tell(ctx, i, at, tooLate(a, card.Mrkdwn)).and(func(ctx context.Context) { b.heal(ctx, at, a) })
+		return b.tellTooLate(ctx, i, at, a)
 	}
 	metadata, err := json.Marshal(modal{Reference: sealed, Channel: at.Channel, TS: at.TS})
 	if err == nil {
@@ -160,6 +160,11 @@ func (b *Bot) tell(ctx context.Context, i interaction, at workflows.Card, senten
 		return done()
 	}
 	return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, sentence) }}
+}
+
+// tellTooLate says to whoever clicked too late how the request ended, and closes a card that nothing else will close.
+func (b *Bot) tellTooLate(ctx context.Context, i interaction, at workflows.Card, a record.Activity) reply {
+	return b.tell(ctx, i, at, tooLate(a, card.Mrkdwn)).and(func(ctx context.Context) { b.heal(ctx, at, a) })
 }
 
 // fault is the reply that shows a sentence in the modal, which stays open.

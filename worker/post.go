@@ -51,6 +51,7 @@ var (
 
 // save keeps m. After errCancelled m is kept as well.
 func (j *journal) save(ctx context.Context, m mark) error {
+	m.Direct = j.mark.Direct // Once it goes there, it goes nowhere else.
 	j.mark = m
 	err := j.write(ctx, m)
 	var (
@@ -109,13 +110,13 @@ func (a *Activities) postOnce(ctx context.Context, j *journal, m slackapi.Messag
 			return workflows.Card{}, err
 		}
 		if found {
-			return card, j.save(ctx, mark{Card: card, Direct: j.mark.Direct})
+			return card, j.save(ctx, mark{Card: card})
 		}
 	}
 	if err := a.awaitTurn(ctx, j, m.Channel); err != nil {
 		return workflows.Card{}, err
 	}
-	posting := mark{Posting: j.mark.Posting, Direct: j.mark.Direct}
+	posting := mark{Posting: j.mark.Posting}
 	if posting.Posting.IsZero() {
 		posting.Posting = time.Now()
 	}
@@ -126,12 +127,12 @@ func (a *Activities) postOnce(ctx context.Context, j *journal, m slackapi.Messag
 	var e *slackapi.Error
 	if errors.As(err, &e) && e.Kind != slackapi.Failed {
 		// Slack did nothing: the next attempt need not look. If this is not recorded, it looks in vain.
-		_ = j.save(ctx, mark{Direct: j.mark.Direct})
+		_ = j.save(ctx, mark{})
 	}
 	if err != nil {
 		return workflows.Card{}, err
 	}
-	return card, j.save(ctx, mark{Card: card, Direct: j.mark.Direct})
+	return card, j.save(ctx, mark{Card: card})
 }
 
 // awaitTurn returns when the message may be posted. Where that takes longer than a moment, it ends the attempt
