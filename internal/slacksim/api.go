@@ -99,6 +99,7 @@ func methods() map[string]method {
 		"conversations.members": {form: true, call: (*Server).conversationsMembers},
 		"conversations.open":    {call: (*Server).conversationsOpen},
 		"users.info":            {scope: "users:read", form: true, call: (*Server).usersInfo},
+		"usergroups.list":       {scope: "usergroups:read", form: true, call: (*Server).usergroupsList},
 		"usergroups.users.list": {scope: "usergroups:read", form: true, call: (*Server).usergroupsUsersList},
 		"views.open":            {call: (*Server).viewsOpen},
 		"views.update":          {call: (*Server).viewsUpdate},

@@ -26,7 +26,9 @@ const (
 	maxURL             = 3000
 	maxLabel           = 2000
 	maxOptions         = 100
+	minOverflow        = 2
 	maxOverflow        = 5
+	maxCheckboxes      = 10
 	maxOptionText      = 75
 	maxOptionValue     = 150
 	maxPlaceholder     = 150
@@ -216,7 +218,7 @@ func (c *checker) block(at string, b Block) {
 		ids := map[string]bool{}
 		for i, e := range c.elements(at, b, "elements", maxActionsElements) {
 			at := fmt.Sprintf("%s/elements/%d", at, i)
-			c.element(at, e)
+			c.element(at, e, kind)
 			c.actionID(at, e, ids, i)
 		}
 	case "image":
@@ -232,7 +234,7 @@ func (c *checker) block(at string, b Block) {
 		if e := b.object("element"); e == nil {
 			c.problem(at, "missing required field: element")
 		} else {
-			c.element(at+"/element", e)
+			c.element(at+"/element", e, kind)
 			c.actionID(at+"/element", e, map[string]bool{}, 0)
 		}
 	case "rich_text":
@@ -272,7 +274,7 @@ func (c *checker) section(at string, b Block) {
 		if accessory.str("type") == "image" {
 			c.image(at+"/accessory", accessory)
 		} else {
-			c.element(at+"/accessory", accessory)
+			c.element(at+"/accessory", accessory, "section")
 			c.actionID(at+"/accessory", accessory, map[string]bool{}, 0)
 		}
 	}
@@ -287,70 +289,6 @@ func (c *checker) image(at string, b Block) {
 	}
 	c.optional(at, b, "image_url", maxURL)
 	c.optional(at, b, "alt_text", maxFieldText)
-}
-
-// element checks an interactive element.
-// See https://docs.slack.dev/reference/block-kit/block-elements.
-func (c *checker) element(at string, e Block) {
-	if e == nil {
-		c.problem(at, "must be an object")
-		return
-	}
-	c.optional(at, e, "action_id", maxID)
-	if v, present := e["confirm"]; present && v != nil {
-		c.confirm(at+"/confirm", e.object("confirm"))
-	}
-	switch kind := e.str("type"); kind {
-	case "button":
-		c.text(at, e, "text", maxButtonText, true)
-		c.optional(at, e, "value", maxButtonValue)
-		c.optional(at, e, "url", maxURL)
-		c.optional(at, e, "accessibility_label", maxButtonText)
-		if style, present := e["style"]; present && style != "primary" && style != "danger" {
-			c.problem(at+"/style", "must be one of the allowed values: primary, danger")
-		}
-	case "overflow":
-		c.options(at, e, maxOverflow)
-	case "static_select":
-		c.optionalText(at, e, "placeholder", maxPlaceholder)
-		c.options(at, e, maxOptions)
-	case "users_select", "multi_users_select", "datepicker":
-		c.optionalText(at, e, "placeholder", maxPlaceholder)
-	case "plain_text_input", "number_input":
-		if !c.view {
-			c.problem(at+"/type", "unsupported type: %s", kind)
-		}
-		c.optionalText(at, e, "placeholder", maxPlaceholder)
-		c.optional(at, e, "initial_value", maxPlainTextInput)
-		if n, ok := e["max_length"].(float64); ok && (n < 1 || n > maxPlainTextInput) {
-			c.problem(at+"/max_length", "must be between 1 and %d", maxPlainTextInput)
-		}
-		if _, ok := e["is_decimal_allowed"].(bool); !ok && kind == "number_input" {
-			c.problem(at, "missing required field: is_decimal_allowed")
-		}
-	default:
-		c.problem(at+"/type", "unsupported type: %s", kind)
-	}
-}
-
-func (c *checker) options(at string, e Block, limit int) {
-	for i, o := range c.elements(at, e, "options", limit) {
-		at := fmt.Sprintf("%s/options/%d", at, i)
-		c.text(at, o, "text", maxOptionText, false)
-		c.optional(at, o, "value", maxOptionValue)
-		if o.str("value") == "" {
-			c.problem(at, "missing required field: value")
-		}
-	}
-}
-
-// confirm checks a confirmation dialog.
-// See https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object.
-func (c *checker) confirm(at string, b Block) {
-	c.text(at, b, "title", maxConfirmTitle, true)
-	c.text(at, b, "text", maxConfirmText, false)
-	c.text(at, b, "confirm", maxConfirmButton, true)
-	c.text(at, b, "deny", maxConfirmButton, true)
 }
 
 // richText checks an element of a rich_text block.

@@ -87,7 +87,7 @@ func (s *Server) chatPostEphemeral(a Args) (reply, error) {
 // See https://docs.slack.dev/reference/methods/chat.getPermalink.
 func (s *Server) chatGetPermalink(a Args) (reply, error) {
 	c := s.channel(a.String("channel"))
-	if c == nil || c.Private && !c.has(BotUserID) {
+	if c == nil || c.ID != a.String("channel") || c.Private && !c.has(BotUserID) {
 		return nil, &apiError{code: "channel_not_found"}
 	}
 	m := s.message(c.ID, a.String("message_ts"))

@@ -6,7 +6,8 @@
 // A Server is an http.Handler. Under /api/ it answers the Web API in Slack's wire format, with Slack's error strings
 // and limits; there is one file per group of methods, and each method links Slack's page for it: auth.go, chat.go,
 // conversations.go, users.go, usergroups.go, views.go, and apps.connections.open in socket.go. Methods that are not
-// there answer unknown_method. blocks.go holds the rules of Block Kit, response.go the response URLs.
+// there answer unknown_method. blocks.go and elements.go hold the rules of Block Kit, inputs.go what inputs hold,
+// response.go the response URLs.
 //
 // Commands, clicks, submissions and events reach the app by Socket Mode (socket.go), or by signed POSTs if there is a
 // Request URL (delivery.go). Each is a Delivery. It has 3 s to be acknowledged and is never sent again, but for
@@ -18,10 +19,10 @@
 //
 // # The workspace
 //
-// Alice, bob and carol are members; guest is a guest; external comes from another organisation through Slack Connect;
+// Alice, bob, carol, dave, erin and frank are members, and the last three are in general only; guest is a guest; external comes from another organisation through Slack Connect;
 // former is deactivated; robot is another app. The app's own user is BotUserID. The app is in the channels general,
 // ops, leads (private: alice and bob) and partners (shared: with external), and not in random. The user group sre is
-// bob and carol. AddPerson, AddChannel and AddGroup add to it, and SetScopes changes what the app may do.
+// bob and carol, and security is carol and erin. AddPerson, AddChannel and AddGroup add to it, and SetScopes changes what the app may do.
 //
 // # A test reads like the demo
 //
@@ -39,7 +40,8 @@
 //	_, err = bob.Submit(ctx, modal, map[string]any{"reason": "not today"})
 //	_, err = sim.WaitMessage(ctx, "general", slacksim.Contains("not today"))
 //
-// Click, Select, Submit and OpenHome are what people do with messages, modals and the Home tab; see also Filled.
+// Click, Select, Submit and OpenHome are what people do with messages, modals and the Home tab, where ClickView and
+// SelectView are for what stands in views; see also Filled. Overflow menus are for Select.
 //
 // Waits look at every change and end with their context. What a person could not do in Slack is an error that wraps
 // ErrRefused, unless Person.Force allows it. Everything that happened is in State, Calls and Deliveries.

@@ -47,6 +47,13 @@ type Button struct {
 	Value    string
 	Style    string
 	URL      string
+	Confirm  string // what the dialog asks before the app hears of a click; empty without one
+}
+
+// Option is what can be chosen in an overflow menu, in a menu, or among checkboxes.
+type Option struct {
+	Text  string
+	Value string
 }
 
 // Buttons returns the message's buttons, in order.
@@ -55,7 +62,10 @@ func (m Message) Buttons() []Button { return buttons(m.Blocks) }
 // Button returns the button named by an action ID, or by block ID, slash, action ID.
 func (m Message) Button(action string) (Button, bool) { return findButton(m.Blocks, action) }
 
-// PlainText returns the text of all blocks, one line per block, without the texts of buttons and inputs. People stand
+// Options returns what can be chosen in the message's element of that action ID, or block ID, slash, action ID.
+func (m Message) Options(action string) []Option { return findOptions(m.Blocks, action) }
+
+// PlainText returns the text of all blocks, one line per block and item of a list, without the texts of buttons and inputs. People stand
 // in it as <@U…>, groups as <!subteam^S…>, dates of rich text as their fallback. Without blocks it is Text.
 func (m Message) PlainText() string {
 	if len(m.Blocks) == 0 {
@@ -74,6 +84,13 @@ func HasButton(action string) func(Message) bool {
 	return func(m Message) bool { _, ok := m.Button(action); return ok }
 }
 
+// HasOption matches messages with that value to choose in the element of that action ID.
+func HasOption(action, value string) func(Message) bool {
+	return func(m Message) bool {
+		return slices.ContainsFunc(m.Options(action), func(o Option) bool { return o.Value == value })
+	}
+}
+
 func findButton(blocks []Block, action string) (Button, bool) {
 	for _, b := range buttons(blocks) {
 		if b.ActionID == action || b.BlockID+"/"+b.ActionID == action {
@@ -86,11 +103,7 @@ func findButton(blocks []Block, action string) (Button, bool) {
 func buttons(blocks []Block) []Button {
 	var all []Button
 	for _, b := range blocks {
-		elements := b.list("elements")
-		if accessory := b.object("accessory"); accessory != nil {
-			elements = []Block{accessory}
-		}
-		for _, e := range elements {
+		for _, e := range elementsOf(b) {
 			if e.str("type") == "button" {
 				all = append(all, Button{
 					BlockID:  b.str("block_id"),
@@ -99,11 +112,43 @@ func buttons(blocks []Block) []Button {
 					Value:    e.str("value"),
 					Style:    e.str("style"),
 					URL:      e.str("url"),
+					Confirm:  e.object("confirm").object("text").str("text"),
 				})
 			}
 		}
 	}
 	return all
+}
+
+func findOptions(blocks []Block, action string) []Option {
+	for _, b := range blocks {
+		for _, e := range elementsOf(b) {
+			if id := e.str("action_id"); id != action && b.str("block_id")+"/"+id != action {
+				continue
+			}
+			var options []Option
+			for _, o := range e.list("options") {
+				options = append(options, Option{Text: o.object("text").str("text"), Value: o.str("value")})
+			}
+			return options
+		}
+	}
+	return nil
+}
+
+// elementsOf returns the interactive elements of a block.
+func elementsOf(b Block) []Block {
+	switch b.str("type") {
+	case "actions":
+		return b.list("elements")
+	case "section":
+		if e := b.object("accessory"); e != nil {
+			return []Block{e}
+		}
+	case "input":
+		return []Block{b.object("element")}
+	}
+	return nil
 }
 
 func plainText(blocks []Block) string {
@@ -162,6 +207,8 @@ func richText(e Block) string {
 			return text
 		}
 		return e.str("url")
+	case "color":
+		return e.str("value")
 	case "date":
 		if fallback := e.str("fallback"); fallback != "" {
 			return fallback

@@ -22,6 +22,14 @@ import (
 	"countersign/internal/slacksim"
 )
 
+// serve serves the page of sim.
+func serve(t *testing.T, sim *slacksim.Server) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewServer(sim)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
 // ask sends a request to the page's API, and returns its status and answer.
 func ask(t *testing.T, srv *httptest.Server, method, path, kind, body string) (int, map[string]any) {
 	t.Helper()

@@ -235,7 +235,8 @@ func answerOf(body json.RawMessage) (Args, bool) {
 	return nil, false
 }
 
-// Click presses the button with that action ID, or "block ID/action ID", on the message as it stands now.
+// Click presses the button with that action ID, or "block ID/action ID", on the message as it stands now. It says yes to
+// a confirmation dialog. A button with a URL tells the app as well.
 // See https://docs.slack.dev/reference/interaction-payloads/block_actions-payload.
 func (p Person) Click(ctx context.Context, m Message, action string) (Delivery, error) {
 	if now, ok := p.sim.Message(m.Channel, m.TS); ok && !p.forced {

@@ -15,7 +15,8 @@ func (p Person) Filled(values map[string]any) Person {
 }
 
 // Select chooses a value in an element of the message, by action ID or "block ID/action ID", as it stands now: the
-// value of an option in a menu, the ID of a user, a date (2026-12-31), a []string of users' IDs.
+// value of an option in a menu, the ID of a user, a date (2026-12-31), a []string of users' IDs or of the values of the
+// boxes that are ticked. It says yes to a confirmation dialog.
 // See https://docs.slack.dev/reference/interaction-payloads/block_actions-payload.
 func (p Person) Select(ctx context.Context, m Message, action string, value any) (Delivery, error) {
 	s := p.sim
@@ -50,7 +51,7 @@ func (s *Server) choice(blocks []Block, action string, value any) (map[string]an
 				a = map[string]any{"type": "overflow", "selected_option": option(e, value)}
 			}
 			a["action_id"], a["block_id"], a["action_ts"] = e.str("action_id"), b.str("block_id"), s.newTS()
-			for _, key := range []string{"placeholder", "confirm", "initial_option", "initial_user", "initial_users", "initial_date"} {
+			for _, key := range []string{"placeholder", "confirm", "initial_option", "initial_options", "initial_user", "initial_users", "initial_date"} {
 				if v, present := e[key]; present {
 					a[key] = v
 				}
@@ -63,19 +64,10 @@ func (s *Server) choice(blocks []Block, action string, value any) (map[string]an
 
 // interactive returns the elements of a block that tell the app at once what is done to them.
 func interactive(b Block) []Block {
-	switch b.str("type") {
-	case "actions":
-		return b.list("elements")
-	case "section":
-		if e := b.object("accessory"); e != nil {
-			return []Block{e}
-		}
-	case "input":
-		if dispatch, _ := b["dispatch_action"].(bool); dispatch {
-			return []Block{b.object("element")}
-		}
+	if dispatch, _ := b["dispatch_action"].(bool); b.str("type") == "input" && !dispatch {
+		return nil
 	}
-	return nil
+	return elementsOf(b)
 }
 
 // state is what the inputs and menus of blocks hold: values, and what has just been chosen.
@@ -127,7 +119,19 @@ func (s *Server) checkValue(e Block, value any) error {
 	list, isList := value.([]string)
 	switch {
 	case kind == "multi_users_select" && isList:
+		if limit, ok := e["max_selected_items"].(float64); ok && len(list) > int(limit) {
+			return refuse("%s takes no more than %d people", id, int(limit))
+		}
 		return users(list)
+	case kind == "checkboxes" && isList:
+		for _, v := range list {
+			if option(e, v) == nil {
+				return refuse("%s has no box %q", id, v)
+			}
+		}
+		return nil
+	case kind == "checkboxes":
+		return refuse("%s takes a list of boxes", id)
 	case kind == "multi_users_select":
 		return refuse("%s takes a list of people", id)
 	case !isText:

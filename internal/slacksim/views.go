@@ -35,6 +35,12 @@ func (v View) PlainText() string { return plainText(v.Blocks) }
 // Buttons returns the buttons among the view's blocks, in order.
 func (v View) Buttons() []Button { return buttons(v.Blocks) }
 
+// Button returns the button named by an action ID, or by block ID, slash, action ID.
+func (v View) Button(action string) (Button, bool) { return findButton(v.Blocks, action) }
+
+// Options returns what can be chosen in the view's element of that action ID, or block ID, slash, action ID.
+func (v View) Options(action string) []Option { return findOptions(v.Blocks, action) }
+
 // trigger is the right to open a modal for a user: for 3 s, once.
 // See https://docs.slack.dev/interactivity/handling-user-interaction/#modal_responses.
 type trigger struct {

@@ -46,18 +46,23 @@ func (c *Channel) has(user string) bool { return slices.Contains(c.Members, user
 
 // Group is a user group. Members holds user IDs.
 type Group struct {
-	ID      string
-	Handle  string
-	Members []string
+	ID       string
+	Handle   string
+	Name     string // the handle if empty
+	Disabled bool
+	Members  []string
 }
 
-// populate makes the people, channels and group that every workspace starts with.
+// populate makes the people, channels and groups that every workspace starts with.
 func (s *Server) populate() {
 	for _, u := range []User{
 		{ID: BotUserID, Name: "countersign", RealName: "Countersign", Bot: true},
 		{ID: "U0ALICE001", Name: "alice", RealName: "Alice Archer"},
 		{ID: "U0BOB00001", Name: "bob", RealName: "Bob Baker"},
 		{ID: "U0CAROL001", Name: "carol", RealName: "Carol Cooper"},
+		{ID: "U0DAVE0001", Name: "dave", RealName: "Dave Dawson"},
+		{ID: "U0ERIN0001", Name: "erin", RealName: "Erin Ellis"},
+		{ID: "U0FRANK001", Name: "frank", RealName: "Frank Foster"},
 		{ID: "U0GUEST001", Name: "guest", RealName: "Gus Guest", Restricted: true},
 		{ID: "U0EXTERN01", Name: "external", RealName: "Erin External", TeamID: ExternalTeamID, Stranger: true},
 		{ID: "U0FORMER01", Name: "former", RealName: "Fred Former", Deleted: true},
@@ -66,7 +71,7 @@ func (s *Server) populate() {
 		s.AddPerson(u)
 	}
 	for _, c := range []Channel{
-		{ID: "C0GENERAL1", Name: "general", Members: []string{BotUserID, "alice", "bob", "carol", "guest", "former", "robot"}},
+		{ID: "C0GENERAL1", Name: "general", Members: []string{BotUserID, "alice", "bob", "carol", "guest", "former", "robot", "dave", "erin", "frank"}},
 		{ID: "C0OPS00001", Name: "ops", Members: []string{BotUserID, "alice", "bob", "carol"}},
 		{ID: "C0LEADS001", Name: "leads", Private: true, Members: []string{BotUserID, "alice", "bob"}},
 		{ID: "C0PARTNER1", Name: "partners", Shared: true, Members: []string{BotUserID, "alice", "bob", "carol", "external"}},
@@ -74,7 +79,8 @@ func (s *Server) populate() {
 	} {
 		s.AddChannel(c)
 	}
-	s.AddGroup(Group{ID: "S0SRE00001", Handle: "sre", Members: []string{"bob", "carol"}})
+	s.AddGroup(Group{ID: "S0SRE00001", Handle: "sre", Name: "Site Reliability", Members: []string{"bob", "carol"}})
+	s.AddGroup(Group{ID: "S0SECURITY", Handle: "security", Name: "Security", Members: []string{"carol", "erin"}})
 }
 
 // AddPerson adds u, or replaces the user with u's name, and returns its handle.
@@ -123,6 +129,7 @@ func (s *Server) AddGroup(g Group) Group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.Members = s.userIDs(g.Members)
+	setDefault(&g.Name, g.Handle)
 	i := slices.IndexFunc(s.groups, func(old *Group) bool { return old.Handle == g.Handle })
 	if i >= 0 {
 		setDefault(&g.ID, s.groups[i].ID)

@@ -54,13 +54,16 @@ function values(place) {
     for (const e of b.type === "actions" ? b.elements : b.accessory ? [b.accessory] : []) {
       // What was chosen stays through updates, while there is such an element with such an option.
       const value = app.chosen.get(place.key + "|" + keyOf(b, e));
-      if (value !== undefined && (e.type !== "static_select" || e.options.some(o => o.value === value))) all[keyOf(b, e)] = value;
+      const known = v => e.options.some(o => o.value === v);
+      if (value === undefined || e.type === "static_select" && !known(value)) continue;
+      all[keyOf(b, e)] = e.type === "checkboxes" ? value.filter(known) : value;
     }
   }
   return all;
 }
 
-// act tells the app what was done to an element, and shows that it is on its way, and if it was not acknowledged.
+// act tells the app what was done to an element, and shows that it is on its way, and if it was not acknowledged. It is
+// false if the person has thought better of it.
 async function act(b, e, place, path, body) {
   const name = keyOf(b, e), key = place.key + "|" + name;
   if (app.busy.has(key)) return;
@@ -140,10 +143,16 @@ function control(b, e, place, {id, label, describedby, dispatch, invalid}) {
   const hint = plain(e.placeholder);
   let node, read;
   const choices = (options, chosen, none) => {
-    node = h("select", {...shared, onchange: () => node.value && tell(node.value)},
+    let before;
+    node = h("select", {...shared, onchange: async () => {
+      const value = node.value;
+      if (value && await tell(value) === false) node.value = before;
+      else before = value;
+    }},
       h("option", {value: "", disabled: !place.fields && chosen !== undefined}, none),
       options.map(([value, text]) => h("option", {value, selected: value === chosen}, text)));
     if (!chosen) node.value = "";
+    before = node.value;
     read = () => node.value;
   };
   switch (e.type) {
@@ -181,9 +190,25 @@ function control(b, e, place, {id, label, describedby, dispatch, invalid}) {
       choices(people().map(p => [p.id, p.real_name]), start(e.initial_user), hint || "Select a user");
       break;
     case "multi_users_select": {
-      const many = manyPeople(shared, start(e.initial_users) || [], hint || "Add people", tell);
+      const many = manyPeople(shared, start(e.initial_users) || [], hint || "Add people", e.max_selected_items, tell);
       node = many.node;
       read = many.read;
+      break;
+    }
+    case "checkboxes": {
+      const chosen = start(e.initial_options?.map(o => o.value)) || [];
+      const boxes = e.options.map((o, i) => h("input", {
+        ...shared, id: null, "data-test": "option-" + o.value, "data-focus": name + "/" + o.value, type: "checkbox", value: o.value,
+        checked: chosen.includes(o.value), "aria-label": null, autofocus: e.focus_on_load && i === 0,
+        onchange: async ev => {
+          const box = ev.target;
+          if (await tell(read()) === false) box.checked = !box.checked;
+        },
+      }));
+      node = h("div", {class: "boxes", id, "data-test": "input-" + e.action_id, role: label ? "group" : null, "aria-label": label},
+        e.options.map((o, i) => h("label", {class: "box"}, boxes[i], h("span", {class: "grow"}, textOf(o.text),
+          o.description ? h("span", {class: "note"}, textOf(o.description)) : null))));
+      read = () => boxes.filter(box => box.checked).map(box => box.value);
       break;
     }
     default:
@@ -194,13 +219,13 @@ function control(b, e, place, {id, label, describedby, dispatch, invalid}) {
   return {node, read};
 }
 
-// manyPeople is a list of people with a menu that adds to it.
-function manyPeople(shared, chosen, hint, tell) {
+// manyPeople is a list of people with a menu that adds to it, up to most.
+function manyPeople(shared, chosen, hint, most, tell) {
   let all = [...chosen];
   const adder = h("select", {...shared, onchange: () => {
     if (adder.value) all.push(adder.value);
     draw();
-    adder.focus();
+    (adder.disabled ? list.lastElementChild.querySelector("button") : adder).focus();
     tell(all);
   }});
   const list = h("span", {class: "tokens", role: "list"});
@@ -213,7 +238,8 @@ function manyPeople(shared, chosen, hint, tell) {
         adder.focus();
         tell(all);
       }}, icon("cross")))));
-    adder.replaceChildren(h("option", {value: ""}, hint),
+    adder.disabled = all.length >= (most || Infinity);
+    adder.replaceChildren(h("option", {value: ""}, adder.disabled ? "No more than " + most : hint),
       ...people().filter(p => !all.includes(p.id)).map(p => h("option", {value: p.id}, p.real_name)));
   };
   draw();
@@ -226,8 +252,9 @@ function input(b, place) {
   const {node} = control(b, b.element, place, {
     id, dispatch: b.dispatch_action, describedby: [error, b.hint ? hint : ""].join(" ").trim(),
   });
-  return h("div", {class: "block input", "data-block": b.block_id, "data-test": "block-" + b.block_id},
-    h("label", {for: id}, textOf(b.label), b.optional ? h("span", {class: "optional"}, " (optional)") : null),
+  const several = b.element.type === "checkboxes";
+  return h(several ? "fieldset" : "div", {class: "block input", "data-block": b.block_id, "data-test": "block-" + b.block_id},
+    h(several ? "legend" : "label", {for: several ? null : id}, textOf(b.label), b.optional ? h("span", {class: "optional"}, " (optional)") : null),
     node,
     h("div", {class: "error", id: error, "data-error": b.block_id, "data-test": "error-" + b.block_id}),
     b.hint ? h("div", {class: "hint", id: hint}, textOf(b.hint)) : null);

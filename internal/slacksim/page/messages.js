@@ -175,12 +175,22 @@ function tab(open, text, current) {
   return h("button", {type: "button", class: "tab", "aria-current": current ? "page" : null, "data-focus": "tab-" + open, "data-test": "tab-" + open, onclick: () => go({in: open, thread: ""})}, text);
 }
 
+// What is in the inputs of the Home tab with this ID, which stays when the app publishes it again.
+let homeID = "", homeFields = new Map();
+
+function homeTab(v) {
+  const kept = homeID === v.id ? new Map([...homeFields].map(([key, read]) => [key, read()])) : new Map();
+  homeID = v.id;
+  homeFields = new Map();
+  const p = {key: v.id, body: {view: v.id}, blocks: v.blocks, edits: v.hash, fields: homeFields, kept};
+  return h("section", {class: "home", "data-test": "home", "aria-label": "Home of " + appName()}, v.blocks.map(b => block(b, p)));
+}
+
 function drawHome(box) {
   const v = app.world.home;
-  const p = v && {key: v.id, body: {view: v.id}, blocks: v.blocks, edits: v.hash};
   const busy = v && [[...app.busy], [...app.warned.keys()]].map(l => l.filter(k => k.startsWith(v.id)));
   sync(box, [v
-    ? {key: "home", sign: JSON.stringify([v, busy, app.names]), make: () => h("section", {class: "home", "data-test": "home", "aria-label": "Home of " + appName()}, v.blocks.map(b => block(b, p)))}
+    ? {key: "home", sign: JSON.stringify([v, busy, app.names]), make: () => homeTab(v)}
     : {key: "none", sign: "home", make: () => h("div", {class: "empty", "data-test": "home-empty"}, h("span", {class: "big"}, avatar(app.world.app)),
       h("p", {}, appName() + " has not published a Home tab."))}]);
 }
