@@ -25,5 +25,5 @@ check: ## format, static checks, tidiness
 bench: ## what a click costs before it reaches Temporal
 	go test -run '^$$' -bench . -benchmem ./bot ./internal/reference
 
-screenshots: ## the README's picture, docs/demo.png; needs chromium
-	go test ./e2e -count=1 -run '^TestScreenshots$$' -screenshots -v
+screenshots: ## the README's picture, docs/demo.png, and those of the cards, docs/cards; needs chromium
+	go test ./e2e -count=1 -run 'Screenshots$$' -screenshots -v

@@ -73,8 +73,11 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 		return err
 	}
 	sim := slacksim.New(slacksim.Options{
-		BaseURL:   "http://" + page.Addr().String(),
-		Commands:  []slacksim.Command{{Name: bot.CommandGreet, Description: "Ask for approval to greet somebody", UsageHint: "NAME"}},
+		BaseURL: "http://" + page.Addr().String(),
+		Commands: []slacksim.Command{
+			{Name: bot.CommandGreet, Description: "Ask for approval to greet somebody", UsageHint: "NAME"},
+			{Name: bot.CommandApproval, Description: "Ask for an approval, or see those there are", UsageHint: "[list | show ID | withdraw ID | extend ID 2h | delegate ID @alice | help]"},
+		},
 		Links:     []slacksim.Link{{Text: "Temporal's web UI", URL: temporalUI}},
 		RateLimit: true,
 		// As docs/manifest-socket.yaml has it: nobody can write to the app.
@@ -99,7 +102,7 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
   Temporal's web UI     %s
   Temporal              %s, task queue %s
 
-  Type /greet World as alice; then be bob or carol, and click. Ctrl-C ends it all.
+  Type /greet World as alice, or /approval; then be bob or carol, and click. Ctrl-C ends it all.
 `, page.Addr(), temporalUI, cfg.Temporal.HostPort, cfg.TaskQueue)
 	})
 }

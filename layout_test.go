@@ -24,7 +24,7 @@ func may() map[string][]string {
 	return map[string][]string{
 		"workflows":          {},
 		"internal/slacksim":  {},
-		"internal/reference": {},
+		"internal/reference": {"workflows"},
 		"internal/devserver": {},
 		"internal/config":    {"internal/reference", "workflows"},
 		"internal/card":      {"workflows"},

@@ -106,6 +106,10 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// homeEvery is how long a change may take to show in the home of somebody who looks at it. Each look lists Temporal's
+// open workflows, once for everybody.
+const homeEvery = 5 * time.Second
+
 // serve runs the bot, the worker, or both until ctx ends, and then lets them finish what they have in hand. ready is
 // called once, when clicks and tasks are taken.
 func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Logger, ready func()) error {
@@ -130,7 +134,8 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 		w := worker.New(worker.Deps{
 			Temporal: temporal, Slack: chat, Keys: cfg.ReferenceKeys, Log: l,
 			Policy: worker.Policy{
-				Approvers: workflows.Approvers(cfg.Approvers), AllowSelf: cfg.AllowSelfApproval, Deadline: cfg.Deadline,
+				Approvers: workflows.Approvers(cfg.Approvers), AllowSelf: cfg.AllowSelfApproval, AllowGuests: cfg.AllowGuests,
+				AllowApprovalOnExpiry: cfg.AllowApprovalOnExpiry, Deadline: cfg.Deadline,
 			},
 		}, cfg.TaskQueue, fail)
 		if err := w.Start(); err != nil {
@@ -151,8 +156,9 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	b := bot.New(bot.Options{
 		Slack: chat, Temporal: temporal, Namespace: cfg.Temporal.Namespace, TaskQueue: cfg.TaskQueue,
 		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, Requesters: bot.Requesters(cfg.Requesters),
-		APIURL: cfg.SlackAPIURL, Log: l,
+		APIURL: cfg.SlackAPIURL, HomeEvery: homeEvery, Log: l,
 	})
+	go b.KeepHomes(ctx)
 	if cfg.SlackAppToken != "" {
 		if err = b.ServeSocket(ctx, api, announce); err != nil {
 			return setupError{fmt.Errorf("slack refuses SLACK_APP_TOKEN (%w): make an app-level token with connections:write, and turn Socket Mode on", err)}

@@ -72,10 +72,12 @@ func TestMissingVariables(t *testing.T) {
 			args: []string{"run"},
 			environ: []string{
 				"SLACK_BOT_TOKEN=xoxp-secret", "SLACK_APP_TOKEN=secret", "APPROVERS=bob", "DEADLINE=soon", "REFERENCE_KEYS=c2VjcmV0",
-				"LOG_LEVEL=loud", "LOG_FORMAT=xml", "ALLOW_SELF_APPROVAL=maybe", "REQUESTERS=everybody", "TEMPORAL_ADDRESS=127.0.0.1:7233",
+				"LOG_LEVEL=loud", "LOG_FORMAT=xml", "ALLOW_SELF_APPROVAL=maybe", "REQUESTERS=everybody",
+				"ALLOW_GUESTS=some", "ALLOW_APPROVAL_ON_EXPIRY=reject", "TEMPORAL_ADDRESS=127.0.0.1:7233",
 			},
 			names: []string{
 				"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "APPROVERS", "DEADLINE", "REFERENCE_KEYS", "LOG_LEVEL", "LOG_FORMAT", "ALLOW_SELF_APPROVAL", "REQUESTERS",
+				"ALLOW_GUESTS", "ALLOW_APPROVAL_ON_EXPIRY",
 			},
 			hidden: []string{"xoxp-secret", "=secret", "c2VjcmV0"},
 		},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slack-go/slack"
 
+	"countersign/internal/card"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
@@ -31,6 +32,8 @@ type Slack interface {
 	Update(ctx context.Context, at workflows.Card, text string, blocks []slack.Block) error
 	// OpenModal opens a modal for the click that gave the trigger.
 	OpenModal(ctx context.Context, trigger string, v slack.ModalViewRequest) error
+	// PublishHome shows a person the app's home.
+	PublishHome(ctx context.Context, user string, v slack.HomeTabViewRequest) error
 }
 
 // Speaker speaks to one person in private.
@@ -58,7 +61,9 @@ type Options struct {
 	Requesters Requesters
 	// APIURL is where Slack's methods are; response URLs may be there too, and are at Slack otherwise.
 	APIURL string
-	Log    *slog.Logger
+	// HomeEvery is how often the homes that people look at are checked for changes.
+	HomeEvery time.Duration
+	Log       *slog.Logger
 }
 
 // Requesters are the people who may use the slash commands.
@@ -67,13 +72,15 @@ type Requesters struct {
 	Members       bool // every full member of the workspace
 }
 
-// Bot answers Slack. It is safe for concurrent use, and keeps nothing between two calls.
+// Bot answers Slack. It is safe for concurrent use. Between two calls it keeps nothing about requests, only who looks at
+// the app's home.
 type Bot struct {
 	Options
+	homes *homes
 }
 
 // New returns a Bot.
-func New(o Options) *Bot { return &Bot{o} }
+func New(o Options) *Bot { return &Bot{Options: o, homes: newHomes()} }
 
 // kind is what Slack delivers.
 type kind string
@@ -129,14 +136,29 @@ func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 			return reply{}
 		}
 		return b.command(ctx, c)
-	default: // Events are asked for by later features; acknowledged, they are not sent again.
-		return done()
+	default:
+		e, err := decode(payload, func(e eventPayload) bool { return e.Event.Type != "" })
+		if err != nil {
+			b.Log.Warn("drop an event", "err", err)
+		}
+		// https://docs.slack.dev/reference/events/app_home_opened
+		if e.Event.Type == "app_home_opened" && e.Event.Tab == "home" && e.Event.User != "" {
+			return done().and(func(ctx context.Context) { b.openHome(ctx, e.Event.User) })
+		}
+		return done() // Acknowledged, it is not sent again.
 	}
 }
 
 // whisper says a sentence to the person whose click or submission i is, and reports whether it got through.
 func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sentence string) bool {
 	var err error = errors.New("no response URL")
+	if i.atHome() {
+		if err = b.Slack.OpenModal(ctx, i.TriggerID, card.Notified(sentence)); err == nil {
+			return true
+		}
+		b.Log.Warn("answer in private", "user", i.User.ID, "err", err)
+		return false
+	}
 	if i.ResponseURL != "" {
 		if err = b.checkResponseURL(i.ResponseURL); err == nil {
 			err = b.Slack.AnswerURL(ctx, i.ResponseURL, sentence)

@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"time"
+
+	"github.com/slack-go/slack"
 
 	"countersign/internal/card"
 	"countersign/internal/record"
@@ -20,12 +24,21 @@ func (b *Bot) interact(ctx context.Context, i interaction) reply {
 		if action, sealed, ok := i.button(); ok {
 			return b.click(ctx, i, action, sealed)
 		}
+		if chosen, sealed, ok := i.menu(); ok {
+			return b.menu(ctx, i, chosen, sealed)
+		}
 		if i.ofDecision() {
 			return b.tell(ctx, i, i.card(), string(refuseVersion))
 		}
+		return b.clickHome(ctx, i)
 	case "view_submission":
-		if i.View.CallbackID == card.CallbackReject {
+		switch i.View.CallbackID {
+		case card.CallbackDecision:
 			return b.submit(ctx, i)
+		case card.CallbackDelegate, card.CallbackExtend:
+			return b.submitChange(ctx, i)
+		case card.CallbackRequest:
+			return b.submitRequest(ctx, i)
 		}
 	}
 	// Links, closed modals, and what Slack may think of: acknowledged, it leaves no warning sign. Closing a modal
@@ -33,14 +46,13 @@ func (b *Bot) interact(ctx context.Context, i interaction) reply {
 	return done()
 }
 
-// click deals with a click on Approve or Reject.
+// click deals with a click on a decision's button.
 func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) reply {
 	at := i.card()
-	ref, no, checked := b.admit(ctx, i, sealed)
+	ref, roles, no, checked := b.admit(ctx, i, sealed)
 	switch {
 	case no == refuseOthers:
-		who := card.Approvers(workflows.Approvers{Users: ref.Users, Groups: ref.Groups})
-		return b.tell(ctx, i, at, "Only "+who+" can decide this request.")
+		return b.tell(ctx, i, at, "Only "+card.Approvers(ref.Who())+" can decide this request.")
 	case no != "" && checked:
 		return b.tell(ctx, i, at, string(no))
 	case no != "":
@@ -48,77 +60,175 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 		r.ack = false
 		return r
 	}
-	if action == card.ActionReject {
-		return b.askReason(ctx, i, ref, sealed, at)
+	d := workflows.Decision{
+		Outcome: workflows.Approved, By: person(i), At: time.Now().UTC(), Via: workflows.ViaCard, Roles: roles, Card: at,
 	}
-	d := workflows.Decision{Outcome: workflows.Approved, By: person(i), At: time.Now().UTC(), Card: at}
+	if i.atHome() {
+		d.Via = workflows.ViaHome
+	}
+	d.Option, _ = card.Option(action)
+	if action == card.ActionReject {
+		d.Outcome = workflows.Rejected
+	}
+	switch {
+	case d.Outcome == workflows.Approved && slices.Contains(ref.Approved, d.By.ID):
+		return b.approvedAlready(ctx, i, ref, d)
+	case d.Outcome == workflows.Approved && ref.Form, d.Outcome == workflows.Rejected && ref.Reason != workflows.Off:
+		return b.askMore(ctx, i, ref, sealed, action)
+	}
 	v := b.decide(ctx, ref, d)
 	switch {
 	case v.recorded:
-		return reply{ack: true, then: func(ctx context.Context) { b.heal(ctx, at, v.ended) }}
+		return reply{ack: true, then: func(ctx context.Context) {
+			b.heal(ctx, at, v.ended)
+			b.afterClick(ctx, i)
+		}}
 	case v.unsure:
 		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, said(b.look(ctx, ref, d), d.Outcome)) }}
+	case v.changed:
+		return b.tell(ctx, i, at, string(refuseChanged))
 	default:
 		return b.tellTooLate(ctx, i, at, v.ended)
 	}
 }
 
-// askReason opens the modal that asks for a rejection's reason; what has ended already is said at once instead.
-func (b *Bot) askReason(ctx context.Context, i interaction, ref reference.Reference, sealed string, at workflows.Card) reply {
-	// Where Temporal does not answer soon the submission asks it again; here it only spares the person the typing.
+// approvedAlready tells a person who approves twice how the request stands.
+func (b *Bot) approvedAlready(ctx context.Context, i interaction, ref reference.Reference, d workflows.Decision) reply {
 	soon, stop := context.WithTimeout(ctx, lookBefore)
 	defer stop()
-	a, err := record.Look(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
-	if err == nil && (a.State == record.Ended || a.State == record.Unknown) {
-		return b.tellTooLate(ctx, i, at, a)
+	sentence := "You have approved this already."
+	switch v := b.look(soon, ref, d); v.ended.State {
+	case record.Ended, record.Unknown:
+		return b.tellTooLate(ctx, i, i.card(), v.ended)
+	case record.Open, record.Scheduled:
+		sentence += " It waits for others now."
 	}
-	metadata, err := json.Marshal(modal{Reference: sealed, Channel: at.Channel, TS: at.TS})
-	if err == nil {
-		err = b.Slack.OpenModal(ctx, i.TriggerID, card.RejectModal(string(metadata)))
-	}
-	if err != nil {
-		b.Log.Warn("open a modal", "user", i.User.ID, "channel", at.Channel, "err", err)
-		return reply{then: func(ctx context.Context) {
-			b.whisper(ctx, i, at, "Slack could not open the form, so nothing was decided. Please click again.")
-		}}
-	}
-	return done()
+	return b.tell(ctx, i, i.card(), sentence)
 }
 
-// submit deals with the modal's submission: person and request are checked again, for the modal may have stood open for
-// hours.
+// askMore opens the modal that asks for what goes with a decision; what has ended already is said at once instead.
+func (b *Bot) askMore(ctx context.Context, i interaction, ref reference.Reference, sealed, action string) reply {
+	at := i.card()
+	// Where Temporal does not answer soon, a rejection is asked for all the same: the submission asks Temporal again.
+	soon, stop := context.WithTimeout(ctx, lookBefore)
+	defer stop()
+	a, err := record.Read(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	switch {
+	case err == nil && (a.State == record.Ended || a.State == record.Unknown):
+		return b.tellTooLate(ctx, i, at, a)
+	case err != nil && action != card.ActionReject:
+		return b.tell(ctx, i, at, b.unread(ref, err))
+	}
+	a.Round.RejectReason = ref.Reason
+	return b.openForm(ctx, i, card.DecisionModal(a.Round, action, b.keep(i, sealed, action)))
+}
+
+// unread is what a person is told where their request could not be read, which its form needs.
+func (b *Bot) unread(ref reference.Reference, err error) string {
+	b.Log.Warn("read a request for its form", "workflow_id", ref.WorkflowID, "run_id", ref.RunID, "err", err)
+	return "I could not read this request from Temporal just now, so nothing was done. Please try again in a moment."
+}
+
+// keep is what a modal keeps of the click that opens it.
+func (b *Bot) keep(i interaction, sealed, action string) string {
+	at := i.card()
+	metadata, _ := json.Marshal(modal{Reference: sealed, Channel: at.Channel, TS: at.TS, Action: action, Home: i.atHome()})
+	return string(metadata)
+}
+
+// submit deals with the submission of a decision's modal: person and request are checked again, for the modal may have
+// stood open for hours.
 func (b *Bot) submit(ctx context.Context, i interaction) reply {
 	var m modal
 	if err := json.Unmarshal([]byte(i.View.PrivateMetadata), &m); err != nil {
 		b.Log.Warn("drop a submission", "user", i.User.ID, "err", errPayload)
-		return fault(string(refuseReference))
+		return fault(i, string(refuseReference))
 	}
 	at := workflows.Card{Channel: m.Channel, TS: m.TS}
-	ref, no, _ := b.admit(ctx, i, m.Reference)
+	ref, roles, no, _ := b.admit(ctx, i, m.Reference)
 	if no != "" {
-		return fault(string(no))
+		return fault(i, string(no))
 	}
 	d := workflows.Decision{
-		Outcome: workflows.Rejected, By: person(i), At: time.Now().UTC(), Card: at,
-		Reason: card.CleanLines(i.View.State.Values[card.BlockReason][card.ActionReason].Value, card.ReasonLimit),
+		Outcome: workflows.Approved, By: person(i), At: time.Now().UTC(), Via: workflows.ViaCard, Roles: roles, Card: at,
+		Reason: card.CleanLines(i.filled(card.BlockComment).Value, card.ReasonLimit),
+	}
+	if m.Home {
+		d.Via = workflows.ViaHome
+	}
+	var approves bool
+	if d.Option, approves = card.Option(m.Action); !approves {
+		d.Outcome = workflows.Rejected
+	}
+	if r, ok := b.readForm(ctx, i, ref, &d); !ok {
+		return r
 	}
 	v := b.decide(ctx, ref, d)
 	switch {
 	case v.recorded:
-		return reply{ack: true, then: func(ctx context.Context) { b.heal(ctx, at, v.ended) }}
+		return reply{ack: true, then: func(ctx context.Context) {
+			b.heal(ctx, at, v.ended)
+			b.afterClick(ctx, i)
+		}}
 	case v.unsure:
-		r := fault("I could not confirm your rejection. Submit it again; if it was recorded after all, nothing is done twice.")
+		r := fault(i, "I could not confirm your decision. Submit it again; if it was recorded after all, nothing is done twice.")
 		r.then = func(ctx context.Context) {
 			if again := b.look(ctx, ref, d); again.recorded {
 				b.whisper(ctx, i, at, said(again, d.Outcome))
 			}
 		}
 		return r
+	case v.changed:
+		return fault(i, string(refuseChanged))
 	default:
-		r := fault(tooLate(v.ended, card.Bare))
+		r := fault(i, tooLate(v.ended, card.Bare))
 		r.then = func(ctx context.Context) { b.heal(ctx, at, v.ended) }
 		return r
 	}
+}
+
+// readForm puts the values that were filled in into an approval, and checks that there is what has to be. ok is false
+// where there is not.
+func (b *Bot) readForm(ctx context.Context, i interaction, ref reference.Reference, d *workflows.Decision) (r reply, ok bool) {
+	errs := make(map[string]string)
+	if d.Outcome == workflows.Rejected {
+		if ref.Reason == workflows.Required && d.Reason == "" {
+			errs[card.BlockComment] = "Say why."
+			return faults(errs), false
+		}
+		return reply{}, true
+	}
+	a, err := record.Read(ctx, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	switch {
+	case err != nil:
+		return fault(i, b.unread(ref, err)), false
+	case a.State == record.Unknown:
+		return fault(i, tooLate(a, card.Bare)), false
+	}
+	if a.Round.ApproveComment == workflows.Required && d.Reason == "" {
+		errs[card.BlockComment] = "Write a comment."
+	}
+	for n, in := range a.Round.Inputs {
+		block := card.InputBlock(n)
+		value := i.filled(block).text()
+		switch in.Type {
+		case "", workflows.TextInput:
+			value = card.CleanLines(value, workflows.MaxReason)
+		case workflows.SelectInput:
+			value = card.Selected(in, value)
+		}
+		if !in.Fits(value) {
+			errs[block] = "This has to be " + in.Wants() + "."
+		}
+		if d.Inputs == nil {
+			d.Inputs = make(map[string]string)
+		}
+		d.Inputs[in.Name] = value
+	}
+	if len(errs) > 0 {
+		return faults(errs), false
+	}
+	return reply{}, true
 }
 
 const (
@@ -126,31 +236,40 @@ const (
 	refuseVersion   refusal = "This button is of another version of the app, so nothing was decided. Please click again in a moment."
 	refusePlace     refusal = "This request belongs to another deployment of the app, so nothing was decided."
 	refuseKey       refusal = "This button was made with a key that the app no longer has. Ask for the request to be made again."
+	refuseChanged   refusal = "Who may decide this has changed since you saw it, so nothing was decided. Please look at the card again."
 )
 
-// admit opens the reference and says whether the person may decide what it names.
-func (b *Bot) admit(ctx context.Context, i interaction, sealed string) (ref reference.Reference, no refusal, checked bool) {
+// admit opens the reference and says whether the person may decide what it names, and in which roles.
+func (b *Bot) admit(ctx context.Context, i interaction, sealed string) (ref reference.Reference, roles []string, no refusal, checked bool) {
+	if ref, no = b.open(i, sealed); no != "" {
+		return ref, nil, no, true
+	}
+	roles, no, checked = b.mayDecide(ctx, ref, person(i))
+	if no != "" {
+		b.Log.Info("refuse a click", "workflow_id", ref.WorkflowID, "activity_id", ref.ActivityID, "user", i.User.ID, "reason", string(no))
+	}
+	return ref, roles, no, checked
+}
+
+// open opens the reference.
+func (b *Bot) open(i interaction, sealed string) (ref reference.Reference, no refusal) {
 	ref, err := b.Keys.Open(sealed)
 	if err != nil {
 		b.Log.Warn("open a reference", "user", i.User.ID, "channel", i.Container.ChannelID, "err", err)
 		switch {
 		case errors.Is(err, reference.ErrUnknownKey):
-			return ref, refuseKey, true
+			return ref, refuseKey
 		case errors.Is(err, reference.ErrVersion):
-			return ref, refuseVersion, true
+			return ref, refuseVersion
 		default:
-			return ref, refuseReference, true
+			return ref, refuseReference
 		}
 	}
 	if ref.Namespace != b.Namespace {
 		b.Log.Warn("refuse a reference of another namespace", "user", i.User.ID, "workflow_id", ref.WorkflowID)
-		return ref, refusePlace, true
+		return ref, refusePlace
 	}
-	no, checked = b.mayDecide(ctx, ref, person(i))
-	if no != "" {
-		b.Log.Info("refuse a click", "workflow_id", ref.WorkflowID, "activity_id", ref.ActivityID, "user", i.User.ID, "reason", string(no))
-	}
-	return ref, no, checked
+	return ref, ""
 }
 
 // tell says a sentence to whoever clicked, before the click is acknowledged: if it does not get through, Slack's
@@ -164,16 +283,33 @@ func (b *Bot) tell(ctx context.Context, i interaction, at workflows.Card, senten
 
 // tellTooLate says to whoever clicked too late how the request ended, and closes a card that nothing else will close.
 func (b *Bot) tellTooLate(ctx context.Context, i interaction, at workflows.Card, a record.Activity) reply {
-	return b.tell(ctx, i, at, tooLate(a, card.Mrkdwn)).and(func(ctx context.Context) { b.heal(ctx, at, a) })
+	return b.tell(ctx, i, at, tooLate(a, card.Mrkdwn)).and(func(ctx context.Context) {
+		b.heal(ctx, at, a)
+		b.afterClick(ctx, i)
+	})
 }
 
-// fault is the reply that shows a sentence in the modal, which stays open.
-// https://docs.slack.dev/surfaces/modals#displaying_errors
-func fault(sentence string) reply {
-	return reply{ack: true, body: map[string]any{
-		"response_action": "errors",
-		"errors":          map[string]string{card.BlockReason: sentence},
-	}}
+// openForm opens a modal for a click. Where Slack does not, nothing has happened yet, and the person is told.
+func (b *Bot) openForm(ctx context.Context, i interaction, v slack.ModalViewRequest) reply {
+	if err := b.Slack.OpenModal(ctx, i.TriggerID, v); err != nil {
+		b.Log.Warn("open a modal", "user", i.User.ID, "channel", i.card().Channel, "err", err)
+		return reply{then: func(ctx context.Context) {
+			b.whisper(ctx, i, i.card(), "Slack could not open the form, so nothing was done. Please click again.")
+		}}
+	}
+	return done()
+}
+
+// fault is the reply that shows a sentence in the modal, which stays open. It stands at the first block that can show
+// one. https://docs.slack.dev/surfaces/modals#displaying_errors
+func fault(i interaction, sentence string) reply {
+	blocks := slices.Sorted(maps.Keys(i.View.State.Values))
+	return faults(map[string]string{append(blocks, card.BlockComment)[0]: sentence})
+}
+
+// faults is the reply that shows sentences at blocks of the modal.
+func faults(sentences map[string]string) reply {
+	return reply{ack: true, body: map[string]any{"response_action": "errors", "errors": sentences}}
 }
 
 func person(i interaction) workflows.Person {

@@ -15,8 +15,11 @@ import (
 	"countersign/workflows"
 )
 
-// CommandGreet is the slash command that starts a greeting.
-const CommandGreet = "/greet"
+// The slash commands.
+const (
+	CommandGreet    = "/greet"    // starts a greeting
+	CommandApproval = "/approval" // asks for an approval, and shows and changes those there are
+)
 
 // nameLimit is how long a name may be that is greeted, in characters.
 const nameLimit = 80
@@ -26,9 +29,18 @@ const greetUsage = "*/greet NAME* asks for approval to greet somebody in this ch
 
 // command deals with a slash command. Its answer is for the person alone, in the acknowledgement.
 func (b *Bot) command(ctx context.Context, c command) reply {
-	if c.Command != CommandGreet {
-		return answer("I do not know the command " + card.Escape(c.Command, 40) + ". Try " + CommandGreet + ".")
+	switch c.Command {
+	case CommandGreet:
+		return b.greet(ctx, c)
+	case CommandApproval:
+		return b.approval(ctx, c)
+	default:
+		return answer("I do not know the command " + card.Escape(c.Command, 40) + ". Try " + CommandApproval + " or " + CommandGreet + ".")
 	}
+}
+
+// greet starts a greeting.
+func (b *Bot) greet(ctx context.Context, c command) reply {
 	name := argument(c.Text)
 	if name == "" || strings.EqualFold(name, "help") {
 		return answer(greetUsage)
@@ -37,32 +49,52 @@ func (b *Bot) command(ctx context.Context, c command) reply {
 		return answer("That name is too long: 80 characters at the most.")
 	}
 	if strings.HasPrefix(c.ChannelID, "D") {
-		return answer("The approvers could not see a card here. Use " + CommandGreet + " in a channel that they are in, and I am too.")
+		return answer(notHere(CommandGreet))
 	}
 	if no := b.mayAsk(ctx, c.UserID); no != "" {
 		return answer(string(no))
 	}
-	_, err := b.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       GreetingID(c.TriggerID),
-		TaskQueue:                                b.TaskQueue,
-		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-	}, workflows.Greeting, workflows.GreetingInput{
+	err := b.begin(ctx, GreetingID(c.TriggerID), "Greet "+name, workflows.Greeting, workflows.GreetingInput{
 		Greeting: "Hello", Name: name, Channel: c.ChannelID, RequestedBy: c.UserID,
 	})
-	var started *serviceerror.WorkflowExecutionAlreadyStarted
-	if err != nil && !errors.As(err, &started) {
+	if err != nil {
 		b.Log.Warn("start a greeting", "user", c.UserID, "channel", c.ChannelID, "err", err)
 		return answer("I could not confirm that your request was taken. If no card appears within a minute, please try again.")
 	}
 	return answer("I am asking for approval: the card appears in this channel in a moment.")
 }
 
+// begin starts a workflow, once for each ID. https://docs.temporal.io/workflow-execution/workflowid-runid
+func (b *Bot) begin(ctx context.Context, id, summary string, workflow, input any) error {
+	_, err := b.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       id,
+		TaskQueue:                                b.TaskQueue,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		StaticSummary:                            card.Clean(summary, 100), // Temporal takes 400 bytes.
+	}, workflow, input)
+	var started *serviceerror.WorkflowExecutionAlreadyStarted
+	if errors.As(err, &started) {
+		return nil
+	}
+	return err
+}
+
 // GreetingID is the workflow ID of the greeting that a command starts. A redelivered command has the trigger of the
 // first, and starts nothing twice.
-func GreetingID(trigger string) string {
-	sum := sha256.Sum256([]byte(trigger))
-	return "greet-" + hex.EncodeToString(sum[:10])
+func GreetingID(trigger string) string { return "greet-" + short(trigger) }
+
+// ApprovalID is the workflow ID of the approval that a form starts, by the command's trigger that opened it. A form that
+// is submitted twice starts nothing twice. A view's ID would do so too, but is not said to be unique among workspaces.
+func ApprovalID(trigger string) string { return "approval-" + short(trigger) }
+
+func short(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:10])
+}
+
+func notHere(command string) string {
+	return "The approvers could not see a card here. Use " + command + " in a channel that they are in, and I am too."
 }
 
 // answer is the reply to a command that only the person sees. text is mrkdwn.

@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"countersign/internal/card"
@@ -20,6 +22,8 @@ import (
 type Temporal interface {
 	record.Temporal
 	CompleteActivityByID(ctx context.Context, namespace, workflowID, runID, activityID string, result any, err error) error
+	UpdateWorkflow(ctx context.Context, o client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error)
+	ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
 	ExecuteWorkflow(ctx context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error)
 }
 
@@ -38,17 +42,21 @@ type verdict struct {
 	recorded bool
 	// unsure: Temporal did not say whether it has it.
 	unsure bool
+	// changed: who may decide has changed since the person saw the card.
+	changed bool
 	// ended is what was read of the request, where anything was: how it ended, or that this cannot be read yet.
 	ended record.Activity
 }
 
 // decide records a decision in Temporal, by completing or failing the open activity. Temporal takes one decision and
-// refuses all others; whoever is refused learns here how the request ended. It takes as long as ctx lets it.
+// refuses all others. Where the request goes on with another round, and the same people may decide in it, the decision
+// is recorded there; whoever is refused otherwise learns here how the request ended. It takes as long as ctx lets it.
 func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
 	d.Digest = hex.EncodeToString(ref.Digest[:])
 	asCompletion := d.Outcome == workflows.Approved
 	enough := time.After(lookFor)
 	for {
+		again := lookAgain
 		err := b.commit(ctx, ref, d, asCompletion)
 		if err == nil {
 			return verdict{recorded: true}
@@ -64,15 +72,20 @@ func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.D
 		switch {
 		case v.unsure && unanswered(err):
 			// The SDK gave the call half of the time. If it was carried out all the same, the next one finds that out.
-		case v.unsure, v.recorded, v.ended.State == record.Ended, v.ended.State == record.Unknown:
+		case v.unsure, v.recorded, v.changed, v.ended.State == record.Ended, v.ended.State == record.Unknown:
 			return v
-		case v.ended.State == record.Scheduled:
+		}
+		if v.ended.ID != ref.ActivityID && (v.ended.State == record.Open || v.ended.State == record.Scheduled) {
+			ref.ActivityID, asCompletion = v.ended.ID, d.Outcome == workflows.Approved
+			again = 0 // Others may be about to decide in it too.
+		}
+		if v.ended.State == record.Scheduled {
 			// An activity that no worker has can be completed, but not failed: a rejection is given as a completion,
 			// which the workflow reads as what it says.
 			asCompletion = true
 		}
 		select {
-		case <-time.After(lookAgain):
+		case <-time.After(again):
 		case <-enough:
 			return v
 		case <-ctx.Done():
@@ -109,10 +122,23 @@ func (b *Bot) look(ctx context.Context, ref reference.Reference, d workflows.Dec
 		b.Log.Warn("look a request up", "workflow_id", ref.WorkflowID, "run_id", ref.RunID, "activity_id", ref.ActivityID, "err", err)
 		return verdict{unsure: true}
 	}
-	won, ok := a.Result.Decision()
+	made := a.Round.Decisions
+	if a.State == record.Ended {
+		made = a.Result.Decisions
+	}
+	var last workflows.Decision // the person's
+	ok := false
+	for _, o := range made {
+		if o.By.ID == d.By.ID {
+			last, ok = o, true
+		}
+	}
+	_, _, seen, _ := workflows.SplitActivityID(ref.ActivityID)
+	_, _, now, _ := workflows.SplitActivityID(a.ID)
 	return verdict{
 		// The same person with the same decision: their second click, or the first whose answer was lost.
-		recorded: ok && won.By.ID == d.By.ID && won.Outcome == d.Outcome,
+		recorded: ok && last.Outcome == d.Outcome && last.Option == d.Option && maps.Equal(last.Inputs, d.Inputs),
+		changed:  (a.State == record.Open || a.State == record.Scheduled) && now != seen,
 		ended:    a,
 	}
 }
@@ -126,6 +152,8 @@ func tooLate(a record.Activity, m card.Markup) string {
 		return "Temporal does not have this request, or no longer, so it cannot be decided."
 	case record.Deciding:
 		return "Somebody has just decided this request; the card will show it."
+	case record.Between:
+		return "Others are deciding this at this moment, and your decision was not recorded. Please click again."
 	default:
 		return "This request could not be decided just now. Please click again in a moment."
 	}
@@ -137,7 +165,7 @@ func (b *Bot) heal(ctx context.Context, at workflows.Card, a record.Activity) {
 	if at == (workflows.Card{}) || !a.WorkflowClosed {
 		return
 	}
-	msg := card.Closed(a.Request, a.Result)
+	msg := card.Closed(a.Round.Request, a.Result)
 	if err := b.Slack.Update(ctx, at, msg.Text, msg.Blocks); err != nil {
 		b.Log.Warn("close the card of a closed workflow", "channel", at.Channel, "err", err)
 	}
@@ -150,6 +178,8 @@ func said(v verdict, o workflows.Outcome) string {
 		return fmt.Sprintf("Slack may show a warning, but your decision was recorded: %s.", o)
 	case v.unsure:
 		return "I could not confirm your decision. If the buttons are still there in a minute, please click again."
+	case v.changed:
+		return string(refuseChanged)
 	case v.ended.State == record.Open || v.ended.State == record.Scheduled:
 		return "Your decision could not be recorded: the request is still open. Please click again."
 	default:

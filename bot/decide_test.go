@@ -3,18 +3,19 @@ package bot
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
+	"countersign/internal/card"
 	"countersign/internal/record"
 	"countersign/workflows"
 )
@@ -168,8 +169,7 @@ func TestDecide(t *testing.T) {
 // checkCommit fails the test where Temporal did not get the decision, bound to what was shown.
 func checkCommit(t *testing.T, c completion, want workflows.Decision) {
 	t.Helper()
-	sum := request.Digest()
-	want.Digest = hex.EncodeToString(sum[:])
+	want.Digest = hexDigest(request)
 	got, ok := c.result.(workflows.Decision)
 	if c.err != nil {
 		var app *temporal.ApplicationError
@@ -179,8 +179,8 @@ func checkCommit(t *testing.T, c completion, want workflows.Decision) {
 		}
 		ok = app.Details(&got) == nil
 	}
-	if !ok || got != want {
-		t.Errorf("Temporal got %+v, want %+v", got, want)
+	if diff := gocmp.Diff(want, got); !ok || diff != "" {
+		t.Errorf("Temporal got (-want +got):\n%s", diff)
 	}
 }
 
@@ -232,10 +232,10 @@ func TestClick(t *testing.T) {
 		"approver approves": {who: bob, action: "approve", ack: true, commits: 1},
 		"approver rejects":  {who: bob, action: "reject", temporal: &fakeTemporal{describes: open}, ack: true, modals: 1},
 		"approver rejects, Temporal is away": {
-			who: bob, action: "reject", temporal: &fakeTemporal{describes: answers{unavailable}}, ack: true, modals: 1,
+			who: bob, action: "reject", temporal: &fakeTemporal{reads: []error{unavailable}}, ack: true, modals: 1,
 		},
 		"approver rejects, Temporal hangs": {
-			who: bob, action: "reject", temporal: &fakeTemporal{describes: answers{hangs{}}}, ack: true, modals: 1,
+			who: bob, action: "reject", temporal: &fakeTemporal{reads: []error{errHangs}}, ack: true, modals: 1,
 		},
 		"somebody else":         {who: carol, action: "approve", ack: true, said: []string{"Only <@U0BOB00001>, <@U0GUEST001> can decide"}},
 		"requester":             {who: alice, action: "approve", ack: true, said: []string{string(refuseSelf)}},
@@ -269,7 +269,7 @@ func TestClick(t *testing.T) {
 			ack: true, commits: 1, said: []string{"does not have this request"},
 		},
 		"workflow forgotten, rejects": {
-			who: bob, action: "reject", temporal: &fakeTemporal{describes: answers{notFound}},
+			who: bob, action: "reject", temporal: &fakeTemporal{reads: []error{notFound}},
 			ack: true, said: []string{"does not have this request"},
 		},
 		"second click, workflow closed": {
@@ -295,7 +295,7 @@ func TestClick(t *testing.T) {
 		},
 		"modal does not open": {
 			who: bob, action: "reject", slack: broken{modal: errors.New("expired_trigger_id")}, temporal: &fakeTemporal{describes: open},
-			said: []string{"nothing was decided"},
+			said: []string{"nothing was done"},
 		},
 		"response URL is used up": {
 			who: carol, action: "approve", slack: broken{answer: errors.New("used_url")},
@@ -423,7 +423,7 @@ func TestSubmit(t *testing.T) {
 				if body["response_action"] != "errors" {
 					t.Errorf("answered %v", body)
 				}
-				fault = body["errors"].(map[string]string)["reason"]
+				fault = body["errors"].(map[string]string)[card.BlockComment]
 			}
 			if !strings.Contains(fault, tc.fault) || (fault == "") != (tc.fault == "") || strings.Contains(fault, "<") {
 				t.Errorf("said in the modal: %q, want %q", fault, tc.fault)

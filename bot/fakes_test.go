@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"countersign/internal/card"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
@@ -42,23 +44,39 @@ var (
 		Approvers: workflows.Approvers{Users: []string{bob.ID, guest.ID}},
 		ExpiresAt: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
 	}
-	unavailable = serviceerror.NewUnavailable("temporal is away")
-	notFound    = serviceerror.NewNotFound("no such activity")
+	openActivity = activity(1, "aaaa1111")
+	unavailable  = serviceerror.NewUnavailable("temporal is away")
+	notFound     = serviceerror.NewNotFound("no such activity")
 )
+
+// activity is the ID of the request's open activity in a round, for who may decide by that policy.
+func activity(round int, policy string) string {
+	return "ask-1-decision-" + strconv.Itoa(round) + "-" + policy
+}
 
 // fakeSlack is a workspace that notes what it is asked and told.
 type fakeSlack struct {
 	people map[string]slackapi.Person
 	groups map[string][]string
 	// What fails.
-	lookUp, answer, whisper, modal error
+	lookUp, answer, whisper, modal, home error
 
 	mu      sync.Mutex
 	lookUps []string // IDs that were looked up
 	said    []string // in private
 	closed  []string // texts of updates
 	modals  []slack.ModalViewRequest
+	homes   []published
 }
+
+// published is a home that somebody was shown.
+type published struct {
+	user string
+	view slack.HomeTabViewRequest
+}
+
+// errGroups is the failure of the look-up of groups alone.
+var errGroups = errors.New("no scope for user groups")
 
 func newSlack() *fakeSlack {
 	full := slackapi.Person{Team: team}
@@ -78,6 +96,9 @@ func (f *fakeSlack) Person(_ context.Context, id string) (slackapi.Person, error
 	defer f.mu.Unlock()
 	f.lookUps = append(f.lookUps, id)
 	p, ok := f.people[id]
+	if errors.Is(f.lookUp, errGroups) {
+		return p, nil
+	}
 	if !ok && f.lookUp == nil {
 		return p, errors.New("no such person")
 	}
@@ -125,29 +146,62 @@ func (f *fakeSlack) OpenModal(_ context.Context, _ string, v slack.ModalViewRequ
 	return f.modal
 }
 
-// completion is one call of CompleteActivityByID.
-type completion struct {
-	result any
-	err    error
+func (f *fakeSlack) PublishHome(_ context.Context, user string, v slack.HomeTabViewRequest) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.home == nil {
+		f.homes = append(f.homes, published{user, v})
+	}
+	return f.home
 }
 
-// fakeTemporal has one open activity. Each list is what it answers in turn; the last goes on for ever.
+// completion is one call of CompleteActivityByID.
+type completion struct {
+	activityID string
+	result     any
+	err        error
+}
+
+// fakeTemporal has one open activity, and the workflows that are listed. Each list is what it answers in turn; the last
+// goes on for ever.
 type fakeTemporal struct {
-	commits   []error
-	describes []any // error, enumspb.PendingActivityState, nil: not pending, or hangs: no answer
-	histories [][]*historypb.HistoryEvent
-	starts    []error
+	commits     []error
+	takes       time.Duration // a commit
+	describes   []any         // error, enumspb.PendingActivityState, opened, nil: not pending, or errHangs: no answer
+	histories   [][]*historypb.HistoryEvent
+	reads       []error // of a history; errHangs: no answer
+	starts      []error
+	updates     []error // of calls
+	answers     []error // of updates that were taken
+	updated     workflows.Listed
+	running     []*workflowpb.WorkflowExecutionInfo // as visibility has them
+	closed      []*workflowpb.WorkflowExecutionInfo
+	pages       int                                          // how many of them are in an answer; 0: all
+	lists       error                                        // where they cannot be listed
+	listsItsOwn bool                                         // the workflow of the one open activity is among them
+	now         map[string]*workflowpb.WorkflowExecutionInfo // by ID: how those are now, that are not as visibility has them; nil: gone
+	unchecked   map[string]error                             // by ID: why they cannot be described
 
 	mu          sync.Mutex
 	completions []completion
 	described   int
 	read        int
 	started     []client.StartWorkflowOptions
+	types       []any // that were started
 	inputs      []any
+	changes     []client.UpdateWorkflowOptions
+	queries     []string
+	looked      []string // IDs that were described
 }
 
-// hangs is the answer that does not come.
-type hangs struct{}
+// opened is another round that is open.
+type opened struct {
+	activityID string
+	state      enumspb.PendingActivityState
+}
+
+// errHangs is the answer that does not come.
+var errHangs = errors.New("no answer")
 
 func next[T any](list []T, n int) (v T) {
 	if len(list) > 0 {
@@ -159,20 +213,27 @@ func next[T any](list []T, n int) (v T) {
 func (f *fakeTemporal) CompleteActivityByID(_ context.Context, namespace, workflowID, runID, activityID string, result any, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if namespace != "default" || workflowID != "greet-1" || runID != "run-1" || activityID != "decision-1" {
+	if namespace != "default" || workflowID != "greet-1" || runID != "run-1" {
 		return fmt.Errorf("completes %s/%s/%s/%s", namespace, workflowID, runID, activityID)
 	}
-	f.completions = append(f.completions, completion{result, err})
+	if f.takes > 0 {
+		<-time.After(f.takes) // In a bubble's time.
+	}
+	f.completions = append(f.completions, completion{activityID, result, err})
 	return next(f.commits, len(f.completions)-1)
 }
 
-func (f *fakeTemporal) DescribeWorkflowExecution(ctx context.Context, _, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+func (f *fakeTemporal) DescribeWorkflowExecution(ctx context.Context, id, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if next(f.describes, f.described) == any(hangs{}) {
+	f.looked = append(f.looked, id)
+	if id != "greet-1" || f.listsItsOwn {
+		return f.describeListed(id)
+	}
+	if next(f.describes, f.described) == any(errHangs) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -185,51 +246,146 @@ func (f *fakeTemporal) DescribeWorkflowExecution(ctx context.Context, _, _ strin
 	case error:
 		return nil, answer
 	case enumspb.PendingActivityState:
-		r.PendingActivities = []*workflowpb.PendingActivityInfo{{ActivityId: "decision-1", State: answer}}
+		r.PendingActivities = []*workflowpb.PendingActivityInfo{{ActivityId: openActivity, State: answer}}
+	case opened:
+		r.PendingActivities = []*workflowpb.PendingActivityInfo{{ActivityId: answer.activityID, State: answer.state}}
 	}
 	return r, nil
 }
 
-func (f *fakeTemporal) GetWorkflowHistory(context.Context, string, string, bool, enumspb.HistoryEventFilterType) client.HistoryEventIterator {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h := next(f.histories, f.read)
-	f.read++
-	return &events{slices.Clone(h)}
+func (f *fakeTemporal) describeListed(id string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	if err := f.unchecked[id]; err != nil {
+		return nil, err
+	}
+	info, ok := f.now[id]
+	for _, w := range slices.Concat(f.closed, f.running) {
+		if !ok && w.GetExecution().GetWorkflowId() == id {
+			info = w
+		}
+	}
+	if info == nil {
+		return nil, notFound
+	}
+	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info}, nil
 }
 
-func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
+func (f *fakeTemporal) ListWorkflow(_ context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queries = append(f.queries, r.GetQuery())
+	if f.lists != nil {
+		return nil, f.lists
+	}
+	if r.GetNamespace() != "default" || !strings.Contains(r.GetQuery(), "TaskQueue = 'countersign'") {
+		return nil, fmt.Errorf("lists %s in %s", r.GetQuery(), r.GetNamespace())
+	}
+	all := f.closed
+	if strings.Contains(r.GetQuery(), "ExecutionStatus = 'Running'") {
+		all = f.running
+	}
+	from, _ := strconv.Atoi(string(r.GetNextPageToken()))
+	to := len(all)
+	if f.pages > 0 {
+		to = min(from+f.pages, len(all))
+	}
+	answer := &workflowservice.ListWorkflowExecutionsResponse{Executions: all[from:to]}
+	if to < len(all) {
+		answer.NextPageToken = []byte(strconv.Itoa(to))
+	}
+	return answer, nil
+}
+
+func (f *fakeTemporal) UpdateWorkflow(_ context.Context, o client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes = append(f.changes, o)
+	if err := next(f.updates, len(f.changes)-1); err != nil {
+		return nil, err
+	}
+	return updateAnswer{o: o, listed: f.updated, err: next(f.answers, len(f.changes)-1)}, nil
+}
+
+// updateAnswer is what an update was answered.
+type updateAnswer struct {
+	o      client.UpdateWorkflowOptions
+	listed workflows.Listed
+	err    error
+}
+
+func (u updateAnswer) WorkflowID() string { return u.o.WorkflowID }
+func (u updateAnswer) RunID() string      { return u.o.RunID }
+func (u updateAnswer) UpdateID() string   { return u.o.UpdateID }
+
+func (u updateAnswer) Get(_ context.Context, value any) error {
+	if l, ok := value.(*workflows.Listed); ok && u.err == nil {
+		*l = u.listed
+	}
+	return u.err
+}
+
+func (f *fakeTemporal) GetWorkflowHistory(ctx context.Context, _, _ string, _ bool, _ enumspb.HistoryEventFilterType) client.HistoryEventIterator {
+	f.mu.Lock()
+	h, err := next(f.histories, f.read), next(f.reads, f.read)
+	f.read++
+	f.mu.Unlock()
+	if errors.Is(err, errHangs) {
+		<-ctx.Done()
+		err = ctx.Err()
+	}
+	return &events{slices.Clone(h), err}
+}
+
+func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.started = append(f.started, o)
+	f.types = append(f.types, workflow)
 	f.inputs = append(f.inputs, args...)
 	return nil, next(f.starts, len(f.started)-1)
 }
 
-type events struct{ left []*historypb.HistoryEvent }
+type events struct {
+	left []*historypb.HistoryEvent
+	err  error
+}
 
-func (e *events) HasNext() bool { return len(e.left) > 0 }
+func (e *events) HasNext() bool { return e.err != nil || len(e.left) > 0 }
 
 func (e *events) Next() (*historypb.HistoryEvent, error) {
+	if e.err != nil {
+		return nil, e.err
+	}
 	first := e.left[0]
 	e.left = e.left[1:]
 	return first, nil
 }
 
-// history is a greeting's history up to the open activity, and then the others.
-func history(t *testing.T, after ...*historypb.HistoryEvent) []*historypb.HistoryEvent {
+// asked is the event by which a round is opened.
+func asked(t testing.TB, event int64, activityID string, r workflows.Round) *historypb.HistoryEvent {
 	t.Helper()
-	return append([]*historypb.HistoryEvent{{
-		EventId: 5, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
+	return &historypb.HistoryEvent{
+		EventId: event, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
 		Attributes: &historypb.HistoryEvent_ActivityTaskScheduledEventAttributes{
 			ActivityTaskScheduledEventAttributes: &historypb.ActivityTaskScheduledEventAttributes{
-				ActivityId: "decision-1", Input: payloads(t, request),
+				ActivityId: activityID, Input: payloads(t, r),
 			},
 		},
-	}}, after...)
+	}
 }
 
-func payloads(t *testing.T, v any) *commonpb.Payloads {
+// history is a workflow's history up to the first round, and then the others.
+func history(t testing.TB, after ...*historypb.HistoryEvent) []*historypb.HistoryEvent {
+	t.Helper()
+	return historyOf(t, request, after...)
+}
+
+// historyOf is history for another request.
+func historyOf(t testing.TB, r workflows.Request, after ...*historypb.HistoryEvent) []*historypb.HistoryEvent {
+	t.Helper()
+	return append([]*historypb.HistoryEvent{asked(t, 5, openActivity, workflows.Round{Request: r, Number: 1})}, after...)
+}
+
+func payloads(t testing.TB, v any) *commonpb.Payloads {
 	t.Helper()
 	p, err := converter.GetDefaultDataConverter().ToPayloads(v)
 	if err != nil {
@@ -248,18 +404,27 @@ func happened(e *historypb.HistoryEvent) *historypb.HistoryEvent {
 }
 
 // decidedBy is the event of a decision, with the digest that binds it to the request.
-func decidedBy(t *testing.T, who workflows.Person, o workflows.Outcome) *historypb.HistoryEvent {
+func decidedBy(t testing.TB, who workflows.Person, o workflows.Outcome) *historypb.HistoryEvent {
 	t.Helper()
-	sum := request.Digest()
+	return decidedIn(t, 5, workflows.Decision{Outcome: o, By: who, Digest: hexDigest(request), Card: at})
+}
+
+// decidedIn is the event of a decision in the round that was opened by the event of.
+func decidedIn(t testing.TB, of int64, d workflows.Decision) *historypb.HistoryEvent {
+	t.Helper()
 	return happened(&historypb.HistoryEvent{
-		EventId: 6, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+		EventId: of + 1, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
 		Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
 			ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{
-				ScheduledEventId: 5,
-				Result:           payloads(t, workflows.Decision{Outcome: o, By: who, Digest: hex.EncodeToString(sum[:]), Card: at}),
+				ScheduledEventId: of, Result: payloads(t, d),
 			},
 		},
 	})
+}
+
+func hexDigest(r workflows.Request) string {
+	sum := r.Digest()
+	return hex.EncodeToString(sum[:])
 }
 
 func closedBy(kind enumspb.EventType) *historypb.HistoryEvent {
@@ -269,12 +434,15 @@ func closedBy(kind enumspb.EventType) *historypb.HistoryEvent {
 // newBot returns a bot, and a key's reference to its one open activity.
 func newBot(t testing.TB, s *fakeSlack, f *fakeTemporal, change func(*reference.Reference)) (*Bot, string) {
 	t.Helper()
+	if f.histories == nil {
+		f.histories = [][]*historypb.HistoryEvent{history(t)}
+	}
 	keys, err := reference.ParseKeys(reference.NewKey())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ref := reference.Reference{
-		Namespace: "default", WorkflowID: "greet-1", RunID: "run-1", ActivityID: "decision-1",
+		Namespace: "default", WorkflowID: "greet-1", RunID: "run-1", ActivityID: openActivity,
 		Requester: request.Requester, Users: request.Approvers.Users, Digest: request.Digest(),
 	}
 	if change != nil {
@@ -286,7 +454,7 @@ func newBot(t testing.TB, s *fakeSlack, f *fakeTemporal, change func(*reference.
 	}
 	return New(Options{
 		Slack: s, Temporal: f, Namespace: "default", TaskQueue: "countersign", Keys: keys, Team: team,
-		Requesters: Requesters{Members: true}, APIURL: "https://slack.com/api/", Log: slog.New(slog.DiscardHandler),
+		Requesters: Requesters{Members: true}, APIURL: "https://slack.com/api/", HomeEvery: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}), sealed
 }
 
@@ -300,23 +468,36 @@ func clicked(who workflows.Person, action, value string) map[string]any {
 		"channel":    map[string]any{"id": at.Channel, "name": "general"},
 		"message":    map[string]any{"ts": at.TS, "blocks": []any{map[string]any{"type": "rich_text"}}},
 		"trigger_id": "1.2.3", "response_url": "https://hooks.slack.com/actions/T0/1/2",
-		"actions": []any{map[string]any{"type": "button", "action_id": action, "block_id": "decision-1", "value": value}},
+		"actions": []any{map[string]any{"type": "button", "action_id": action, "block_id": card.BlockDecision + "-1", "value": value}},
 	}
 }
 
 // submitted is the payload of the rejection's modal.
 func submitted(t *testing.T, who workflows.Person, sealed, reason string) map[string]any {
 	t.Helper()
-	metadata, err := json.Marshal(modal{Reference: sealed, Channel: at.Channel, TS: at.TS})
+	m := modal{Reference: sealed, Channel: at.Channel, TS: at.TS, Action: card.ActionReject}
+	return filled(t, who, card.CallbackDecision, m, map[string]any{
+		card.BlockComment: map[string]any{"type": "plain_text_input", "value": reason},
+	})
+}
+
+// filled is the payload of a modal that was filled in: a state for each block, whose action has the same ID.
+func filled(t *testing.T, who workflows.Person, callback string, m modal, state map[string]any) map[string]any {
+	t.Helper()
+	metadata, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
+	values := make(map[string]any)
+	for block, v := range state {
+		values[block] = map[string]any{block: v}
+	}
 	return map[string]any{
-		"type": "view_submission",
+		"type": "view_submission", "trigger_id": "4.5.6",
 		"user": map[string]any{"id": who.ID, "name": who.Name, "team_id": who.Team},
 		"view": map[string]any{
-			"callback_id": "reject", "private_metadata": string(metadata),
-			"state": map[string]any{"values": map[string]any{"reason": map[string]any{"reason": map[string]any{"type": "plain_text_input", "value": reason}}}},
+			"id": "V0VIEW0001", "callback_id": callback, "private_metadata": string(metadata),
+			"state": map[string]any{"values": values},
 		},
 	}
 }

@@ -20,39 +20,75 @@ const (
 	refuseUnchecked refusal = "I could not check with Slack whether you may decide this, so nothing was decided. Please click again in a moment."
 )
 
-// mayDecide says whether the person may decide what ref names. Whoever is named needs no look-up; for the members of a
-// group, and for everybody in a channel, Slack is asked who they are. checked is false where that failed: the answer
-// is no then.
-func (b *Bot) mayDecide(ctx context.Context, ref reference.Reference, who workflows.Person) (no refusal, checked bool) {
+// mayDecide says whether the person may decide what ref names, and which of its roles they may fill. checked is false
+// where that could not be found out: the answer is no then.
+func (b *Bot) mayDecide(ctx context.Context, ref reference.Reference, who workflows.Person) (roles []string, no refusal, checked bool) {
 	switch {
 	case who.Team != b.Team:
-		return refuseStranger, true
+		return nil, refuseStranger, true
 	case who.ID == ref.Requester && !ref.AllowSelf:
-		return refuseSelf, true
-	case slices.Contains(ref.Users, who.ID):
+		return nil, refuseSelf, true
+	case len(ref.Roles) == 0:
+		no, checked = b.mayFill(ctx, reference.Role{Users: ref.Users, Groups: ref.Groups, Channel: ref.Channel}, who.ID, ref.AllowGuests)
+		return nil, no, checked
+	}
+	why := refuseOthers
+	for _, role := range ref.Roles {
+		switch no, checked := b.mayFill(ctx, role, who.ID, ref.AllowGuests); {
+		case !checked:
+			return nil, no, false
+		case no == "":
+			roles = append(roles, role.Name)
+		case no != refuseOthers:
+			why = no
+		}
+	}
+	if len(roles) == 0 {
+		return nil, why, true
+	}
+	return roles, "", true
+}
+
+// mayFill says whether the person may fill the role. Whoever is named needs no look-up; for the members of a group, and
+// for everybody in a channel, Slack is asked who they are.
+func (b *Bot) mayFill(ctx context.Context, role reference.Role, id string, guests bool) (no refusal, checked bool) {
+	if slices.Contains(role.Users, id) {
 		return "", true
 	}
-	allowed := ref.Channel
-	for _, group := range ref.Groups {
-		if allowed {
+	switch in, err := b.isAmong(ctx, role.Groups, role.Channel, id); {
+	case err != nil:
+		return refuseUnchecked, false
+	case !in:
+		return refuseOthers, true
+	default:
+		return b.isActive(ctx, id, guests)
+	}
+}
+
+// isAmong says whether the person is a member of one of the groups, or anyone may.
+func (b *Bot) isAmong(ctx context.Context, groups []string, anyone bool, id string) (bool, error) {
+	for _, group := range groups {
+		if anyone {
 			break
 		}
 		var err error
-		if allowed, err = b.isMember(ctx, group, who.ID); err != nil {
-			return refuseUnchecked, false
+		if anyone, err = b.isMember(ctx, group, id); err != nil {
+			return false, err
 		}
 	}
-	if !allowed {
-		return refuseOthers, true
-	}
-	p, err := b.Slack.Person(ctx, who.ID)
+	return anyone, nil
+}
+
+// isActive refuses bots, guests, and people who are not of this workspace, or no longer.
+func (b *Bot) isActive(ctx context.Context, id string, guests bool) (no refusal, checked bool) {
+	p, err := b.Slack.Person(ctx, id)
 	switch {
 	case err != nil:
-		b.Log.Warn("look up a person", "user", who.ID, "err", err)
+		b.Log.Warn("look up a person", "user", id, "err", err)
 		return refuseUnchecked, false
 	case p.Bot || p.Deactivated || p.Team != b.Team:
 		return refuseAccount, true
-	case p.Guest:
+	case p.Guest && !guests:
 		return refuseGuest, true
 	default:
 		return "", true
@@ -65,15 +101,9 @@ func (b *Bot) mayAsk(ctx context.Context, id string) refusal {
 	if slices.Contains(b.Requesters.Users, id) {
 		return ""
 	}
-	allowed := b.Requesters.Members
-	for _, group := range b.Requesters.Groups {
-		if allowed {
-			break
-		}
-		var err error
-		if allowed, err = b.isMember(ctx, group, id); err != nil {
-			return unchecked
-		}
+	allowed, err := b.isAmong(ctx, b.Requesters.Groups, b.Requesters.Members, id)
+	if err != nil {
+		return unchecked
 	}
 	if !allowed {
 		return "You are not among those who may use this command here. Whoever runs the app sets that with REQUESTERS."

@@ -47,8 +47,11 @@ func TestMayDecide(t *testing.T) {
 		},
 		"nobody asked, and no ID": {ref: func(r *reference.Reference) { r.Requester, r.Channel = "", true }, who: workflows.Person{Team: team}, want: refuseSelf, sure: true},
 
-		"member of the second group":    {ref: inGroup, who: carol, sure: true, lookUps: []string{"S0EMPTY001", sre, carol.ID}},
-		"member who is a guest":         {ref: inGroup, who: guest, want: refuseGuest, sure: true, lookUps: []string{"S0EMPTY001", sre, guest.ID}},
+		"member of the second group": {ref: inGroup, who: carol, sure: true, lookUps: []string{"S0EMPTY001", sre, carol.ID}},
+		"member who is a guest":      {ref: inGroup, who: guest, want: refuseGuest, sure: true, lookUps: []string{"S0EMPTY001", sre, guest.ID}},
+		"member who is a guest, where guests may": {
+			ref: func(r *reference.Reference) { inGroup(r); r.AllowGuests = true }, who: guest, sure: true, lookUps: []string{"S0EMPTY001", sre, guest.ID},
+		},
 		"no member":                     {ref: inGroup, who: bob, want: refuseOthers, sure: true, lookUps: []string{"S0EMPTY001", sre}},
 		"named beside a group":          {ref: func(r *reference.Reference) { r.Groups = []string{sre} }, who: bob, sure: true},
 		"group cannot be looked up":     {ref: inGroup, who: carol, fails: down, want: refuseUnchecked, lookUps: []string{"S0EMPTY001"}},
@@ -57,11 +60,17 @@ func TestMayDecide(t *testing.T) {
 		"anyone in the channel":                {ref: inChannel, who: carol, sure: true, lookUps: []string{carol.ID}},
 		"anyone in the channel beside a group": {ref: func(r *reference.Reference) { inChannel(r); r.Groups = []string{sre} }, who: bob, sure: true, lookUps: []string{bob.ID}},
 		"guest in the channel":                 {ref: inChannel, who: guest, want: refuseGuest, sure: true, lookUps: []string{guest.ID}},
-		"bot in the channel":                   {ref: inChannel, who: robot, want: refuseAccount, sure: true, lookUps: []string{robot.ID}},
-		"deactivated person":                   {ref: inChannel, who: former, want: refuseAccount, sure: true, lookUps: []string{former.ID}},
-		"another org's person in the channel":  {ref: inChannel, who: external, want: refuseStranger, sure: true},
-		"another org's person under our team":  {ref: inChannel, who: workflows.Person{ID: external.ID, Team: team}, want: refuseAccount, sure: true, lookUps: []string{external.ID}},
-		"person cannot be looked up":           {ref: inChannel, who: carol, fails: down, want: refuseUnchecked, lookUps: []string{carol.ID}},
+		"guest in the channel, where guests may": {
+			ref: func(r *reference.Reference) { inChannel(r); r.AllowGuests = true }, who: guest, sure: true, lookUps: []string{guest.ID},
+		},
+		"bot in the channel, where guests may": {
+			ref: func(r *reference.Reference) { inChannel(r); r.AllowGuests = true }, who: robot, want: refuseAccount, sure: true, lookUps: []string{robot.ID},
+		},
+		"bot in the channel":                  {ref: inChannel, who: robot, want: refuseAccount, sure: true, lookUps: []string{robot.ID}},
+		"deactivated person":                  {ref: inChannel, who: former, want: refuseAccount, sure: true, lookUps: []string{former.ID}},
+		"another org's person in the channel": {ref: inChannel, who: external, want: refuseStranger, sure: true},
+		"another org's person under our team": {ref: inChannel, who: workflows.Person{ID: external.ID, Team: team}, want: refuseAccount, sure: true, lookUps: []string{external.ID}},
+		"person cannot be looked up":          {ref: inChannel, who: carol, fails: down, want: refuseUnchecked, lookUps: []string{carol.ID}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,12 +81,73 @@ func TestMayDecide(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			no, sure := b.mayDecide(t.Context(), ref, tc.who)
+			_, no, sure := b.mayDecide(t.Context(), ref, tc.who)
 			if no != tc.want || sure != tc.sure {
 				t.Errorf("mayDecide = %q, %v; want %q, %v", no, sure, tc.want, tc.sure)
 			}
 			if diff := cmp.Diff(tc.lookUps, s.lookUps); diff != "" {
 				t.Errorf("looked up (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMayFillRoles(t *testing.T) {
+	t.Parallel()
+	const sre, empty = "S0SRE00001", "S0EMPTY001"
+	down := errors.New("slack is down")
+	for name, tc := range map[string]struct {
+		roles  []reference.Role
+		guests bool
+		who    workflows.Person
+		fails  error
+		want   []string
+		no     refusal
+		sure   bool
+	}{
+		"named in one": {roles: []reference.Role{{Name: "a", Users: []string{bob.ID}}, {Name: "b", Users: []string{carol.ID}}}, who: bob, want: []string{"a"}, sure: true},
+		"named in two": {roles: []reference.Role{{Name: "a", Users: []string{bob.ID}}, {Name: "b", Users: []string{bob.ID}}}, who: bob, want: []string{"a", "b"}, sure: true},
+		"named in one, and member of another": {
+			roles: []reference.Role{{Name: "a", Users: []string{carol.ID}}, {Name: "b", Groups: []string{sre}}}, who: carol, want: []string{"a", "b"}, sure: true,
+		},
+		"member of one": {roles: []reference.Role{{Name: "a", Groups: []string{empty}}, {Name: "b", Groups: []string{sre}}}, who: carol, want: []string{"b"}, sure: true},
+		"in none":       {roles: []reference.Role{{Name: "a", Groups: []string{empty}}, {Name: "b", Users: []string{carol.ID}}}, who: bob, no: refuseOthers, sure: true},
+		"anyone in one": {roles: []reference.Role{{Name: "a", Channel: true}, {Name: "b", Users: []string{carol.ID}}}, who: bob, want: []string{"a"}, sure: true},
+		"requester":     {roles: []reference.Role{{Name: "a", Users: []string{alice.ID}}}, who: alice, no: refuseSelf, sure: true},
+		"stranger":      {roles: []reference.Role{{Name: "a", Users: []string{external.ID}}}, who: external, no: refuseStranger, sure: true},
+		"named, and a group cannot be looked up": {
+			roles: []reference.Role{{Name: "a", Users: []string{bob.ID}}, {Name: "b", Groups: []string{sre}}}, who: bob, fails: down, no: refuseUnchecked,
+		},
+		"named in all, and Slack is down": {roles: []reference.Role{{Name: "a", Users: []string{bob.ID}, Groups: []string{sre}}}, who: bob, fails: down, want: []string{"a"}, sure: true},
+		"guest who is a member":           {roles: []reference.Role{{Name: "a", Groups: []string{sre}}}, who: guest, no: refuseGuest, sure: true},
+		"guest who is a member, where guests may": {
+			roles: []reference.Role{{Name: "a", Groups: []string{sre}}}, guests: true, who: guest, want: []string{"a"}, sure: true,
+		},
+		// Being named in one role makes nobody a full member for the others.
+		"guest who is named in one, and member of another": {
+			roles: []reference.Role{{Name: "a", Users: []string{guest.ID}}, {Name: "b", Groups: []string{sre}}}, who: guest, want: []string{"a"}, sure: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSlack()
+			s.lookUp = tc.fails
+			f := &fakeTemporal{}
+			b, sealed := newBot(t, s, f, func(r *reference.Reference) { r.Users, r.Roles, r.AllowGuests = nil, tc.roles, tc.guests })
+			ref, err := b.Keys.Open(sealed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			roles, no, sure := b.mayDecide(t.Context(), ref, tc.who)
+			if no != tc.no || sure != tc.sure {
+				t.Errorf("mayDecide = %q, %v; want %q, %v", no, sure, tc.no, tc.sure)
+			}
+			if diff := cmp.Diff(tc.want, roles); diff != "" {
+				t.Errorf("roles (-want +got):\n%s", diff)
+			}
+			r := deliver(t, b, interactive, clicked(tc.who, "approve", sealed))
+			if decided := len(f.completions) > 0; decided != (tc.no == "") || r.ack != tc.sure || len(s.said) > 0 != (tc.no != "") {
+				t.Errorf("decided %v, acknowledged %v, said %q", decided, r.ack, s.said)
 			}
 		})
 	}
@@ -146,7 +216,7 @@ func BenchmarkAdmit(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, no, sure := bot.admit(b.Context(), i, sealed); no != "" || !sure {
+				if _, _, no, sure := bot.admit(b.Context(), i, sealed); no != "" || !sure {
 					b.Fatalf("refused: %s", no)
 				}
 			}

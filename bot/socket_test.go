@@ -12,6 +12,7 @@ import (
 
 	"countersign/internal/card"
 	"countersign/internal/slacksim"
+	"countersign/workflows"
 )
 
 // workspace is one in which the card of a bot's open activity stands.
@@ -30,7 +31,7 @@ func newWorkspace(t *testing.T, b *Bot, sealed string) *workspace {
 	sim.SetBaseURL(srv.URL)
 	api := slack.New(slacksim.DefaultBotToken, slack.OptionAPIURL(srv.URL+"/api/"), slack.OptionAppLevelToken(slacksim.DefaultAppToken))
 	b.APIURL = srv.URL + "/api/"
-	m := card.Open(request, 1, sealed)
+	m := card.Open(workflows.Round{Request: request, Number: 1}, sealed)
 	channel, ts, err := api.PostMessageContext(t.Context(), at.Channel, slack.MsgOptionText(m.Text, false), slack.MsgOptionBlocks(m.Blocks...))
 	if err != nil {
 		t.Fatal(err)

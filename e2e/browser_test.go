@@ -6,7 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"image"
+	"image/color"
 	"image/png"
+	"maps"
+	"math"
 	"net/url"
 	"os"
 	"os/exec"
@@ -26,7 +30,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-var takePicture = flag.Bool("screenshots", false, "only take the README's picture of the demo, docs/demo.png")
+var takePicture = flag.Bool("screenshots", false, "only take the pictures: the README's of the demo, docs/demo.png, and those of the cards, docs/cards")
 
 // artifacts is where the browser tests leave what they saw.
 const artifacts = "artifacts"
@@ -589,23 +593,69 @@ func (b *tab) fits(what string) {
 }
 
 // screenshot is what the person sees, as a PNG of scale pixels to one of CSS.
-func (b *tab) screenshot(scale float64) []byte {
+func (b *tab) screenshot(scale float64) []byte { b.Helper(); return b.part(scale, "html", 0) }
+
+// part is what the person sees of what the selector matches, with a margin around it, as a PNG of scale pixels to one
+// of CSS.
+func (b *tab) part(scale float64, css string, margin float64) []byte {
 	b.Helper()
 	at := until[[]int64](b, "the size", `return [innerWidth, innerHeight]`)
 	b.scaled(at[0], at[1], scale)
+	part := b.bounds(css)
 	ctx, stop := context.WithTimeout(b.ctx, patience)
 	defer stop()
 	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	b.must(err)
-	// Chromium writes quickly; Go's best compression saves a quarter.
 	img, err := png.Decode(bytes.NewReader(shot))
 	b.must(err)
-	var small bytes.Buffer
-	b.must((&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, img))
-	if small.Len() < len(shot) {
-		shot = small.Bytes()
+	pixels := func(css float64) int { return int(math.Round(css * scale)) }
+	cut := image.Rect(pixels(part[0]-margin), pixels(part[1]-margin), pixels(part[2]+margin), pixels(part[3]+margin))
+	return small(b.T, img, cut.Intersect(img.Bounds()))
+}
+
+// small is a part of a picture as a PNG of the 256 colours that it has most of, and of no other: a quarter of what
+// Chromium writes, and nobody sees the difference.
+func small(t *testing.T, img image.Image, part image.Rectangle) []byte {
+	t.Helper()
+	count := map[color.Color]int{}
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		for x := part.Min.X; x < part.Max.X; x++ {
+			count[img.At(x, y)]++
+		}
 	}
-	return shot
+	most := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return count[b] - count[a] })
+	out := image.NewPaletted(part.Sub(part.Min), most[:min(len(most), 256)])
+	index := map[color.Color]uint8{}
+	for c := range count {
+		index[c] = uint8(out.Palette.Index(c))
+	}
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		for x := part.Min.X; x < part.Max.X; x++ {
+			out.SetColorIndex(x-part.Min.X, y-part.Min.Y, index[img.At(x, y)])
+		}
+	}
+	var file bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&file, out); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// bounds is where what the selector matches is on the screen, once all of it is there and stands still: left, top,
+// right and bottom.
+func (b *tab) bounds(css string) []float64 {
+	b.Helper()
+	return until[[]float64](b, "a picture of "+css, `
+		const all = [...document.querySelectorAll(args[0])];
+		all.at(-1)?.scrollIntoView({block: "nearest"});
+		const r = all.map(e => e.getBoundingClientRect()), most = (f, of) => Math[f](...r.map(of));
+		const at = [most("min", r => r.left), most("min", r => r.top), most("max", r => r.right), most("max", r => r.bottom)], now = at.join();
+		if (window.stood !== now || at[1] < 0 || at[3] > innerHeight) {
+			window.stood = now;
+			return null;
+		}
+		window.stood = "";
+		return at;`, css)
 }
 
 // picture keeps what the person sees, for whoever looks at a run of CI.

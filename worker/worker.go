@@ -1,5 +1,7 @@
-// Package worker does the steps that the workflows schedule: it posts cards and closes them, and reports the end of
-// open activities. All it keeps between two attempts of a step are that step's heartbeat details in Temporal.
+// Package worker does the steps that the workflows schedule: it prepares requests by the operator's policy
+// (prepare.go), opens activities and reports their end (activities.go), posts cards and draws them anew (card.go),
+// writes in their threads and closes them (close.go). Every message goes out by post.go, once. All it keeps between two
+// attempts of a step are that step's heartbeat details in Temporal.
 package worker
 
 import (
@@ -27,16 +29,6 @@ type Deps struct {
 	Log      *slog.Logger
 }
 
-// Policy is what the operator's configuration says about requests.
-type Policy struct {
-	// Approvers decide where a request names nobody. Only where they include Channel may a request ask for it.
-	Approvers workflows.Approvers
-	// AllowSelf lets requesters decide their own requests: those that name nobody, and those that ask for it.
-	AllowSelf bool
-	// Deadline is how long a request waits that does not say.
-	Deadline time.Duration
-}
-
 // New returns a worker that has everything registered and is not yet started. fatal is called where it cannot go on.
 func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 	w := worker.New(d.Temporal, taskQueue, worker.Options{
@@ -51,6 +43,7 @@ func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 // Register registers the workflows, and the activities under the names that package workflows gives them.
 func Register(w worker.Registry, d Deps) {
 	w.RegisterWorkflow(workflows.Greeting)
+	w.RegisterWorkflow(workflows.Approval)
 	w.RegisterWorkflow(workflows.CloseCardLater)
 	w.RegisterActivity(&Activities{d})
 }

@@ -39,6 +39,9 @@ const (
 	general   = "C0GENERAL1"
 	alice     = "U0ALICE001"
 	bob       = "U0BOB00001"
+	carol     = "U0CAROL001"
+	dave      = "U0DAVE0001"
+	erin      = "U0ERIN0001"
 	sre       = "S0SRE00001"
 )
 
@@ -237,12 +240,7 @@ func (w *world) isPending(activityID string, state enumspb.PendingActivityState,
 func (w *world) hasEnded(activityID string, r workflows.Request) {
 	w.Helper()
 	w.temporal.history = []*historypb.HistoryEvent{
-		{
-			EventId: 5, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
-			Attributes: &historypb.HistoryEvent_ActivityTaskScheduledEventAttributes{
-				ActivityTaskScheduledEventAttributes: &historypb.ActivityTaskScheduledEventAttributes{ActivityId: activityID, Input: w.payloads(r)},
-			},
-		},
+		w.scheduled(5, activityID, workflows.Round{Request: r, Number: 1}),
 		{
 			EventId: 6, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
 			Attributes: &historypb.HistoryEvent_ActivityTaskCanceledEventAttributes{
@@ -250,6 +248,28 @@ func (w *world) hasEnded(activityID string, r workflows.Request) {
 					ScheduledEventId: 5, Details: w.payloads(workflows.Result{Outcome: workflows.Expired}),
 				},
 			},
+		},
+	}
+}
+
+// scheduled is the event that opens a round.
+func (w *world) scheduled(event int64, activityID string, r workflows.Round) *historypb.HistoryEvent {
+	w.Helper()
+	return &historypb.HistoryEvent{
+		EventId: event, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
+		Attributes: &historypb.HistoryEvent_ActivityTaskScheduledEventAttributes{
+			ActivityTaskScheduledEventAttributes: &historypb.ActivityTaskScheduledEventAttributes{ActivityId: activityID, Input: w.payloads(r)},
+		},
+	}
+}
+
+// completed is the event that ends the round that was opened with event of.
+func (w *world) completed(event, of int64, d workflows.Decision) *historypb.HistoryEvent {
+	w.Helper()
+	return &historypb.HistoryEvent{
+		EventId: event, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+		Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
+			ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: of, Result: w.payloads(d)},
 		},
 	}
 }

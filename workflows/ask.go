@@ -4,9 +4,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
@@ -14,8 +15,11 @@ import (
 // Names of the activities that a request needs; package worker registers them.
 const (
 	PrepareRequest  = "PrepareRequest"  // Request → Request: validated, with the deployment's defaults
-	ComposeGreeting = "ComposeGreeting" // Request → Decision: posts the card and stays open
-	PostCard        = "PostCard"        // PostCardInput → Card
+	ComposeGreeting = "ComposeGreeting" // Round → Decision: posts the card and stays open
+	AwaitDecision   = "AwaitDecision"   // Round → Decision: stays open
+	PostCard        = "PostCard"        // CardInput → Posted
+	RedrawCard      = "RedrawCard"      // CardInput → Posted: the card shows the round as it stands
+	PostLine        = "PostLine"        // Line: what has happened, in the card's thread
 	EndDecision     = "EndDecision"     // EndDecisionInput → DecisionEnded: reports the end of an open activity
 	CloseCard       = "CloseCard"       // Closing: the card shows the outcome
 	TellRequester   = "TellRequester"   // Closing: a line in the card's thread
@@ -32,33 +36,50 @@ const LostAfter = 2 * time.Minute
 const (
 	// stepWithin is how long one attempt of a step may take; longer than it takes to post.
 	stepWithin = 90 * time.Second
-	// backstop is what an open activity's timeouts leave beyond the deadline, which is the workflow's timer.
+	// redrawWithin is how long one attempt to draw a card anew may take. It is waited for before the card is closed.
+	redrawWithin = 20 * time.Second
+	// backstop is what an open activity's timeouts leave beyond the last deadline, which is the workflow's timer.
 	backstop = time.Hour
-	// closeWait is how long a caller waits for its card at the most.
-	closeWait = 30 * time.Second
-	// closeKeepTrying is how long a card is tried to be closed after that.
-	closeKeepTrying = 7 * 24 * time.Hour
+	// keepTrying is how long it is tried to say in the thread what has happened.
+	keepTrying = time.Hour
 )
 
-// MaxDeadline is how far away a deadline may be.
+// MaxDeadline is how far away a deadline may be, and how far it may be moved.
 const MaxDeadline = 366 * 24 * time.Hour
+
+// Posted is a card in Slack.
+type Posted struct {
+	Card
+	Permalink string `json:"permalink,omitempty"`
+	// Names are what the people and groups who may decide are called, by their IDs.
+	Names map[string]string `json:"names,omitempty"`
+}
 
 // CardPosted is the payload of [SignalCardPosted].
 type CardPosted struct {
-	Card
+	Posted
 	ActivityID string `json:"activity_id"`
 }
 
-// PostCardInput asks for the card of an open activity.
-type PostCardInput struct {
-	ActivityID string  `json:"activity_id"`
-	Request    Request `json:"request"`
+// CardInput asks for the card of an open activity.
+type CardInput struct {
+	ActivityID string `json:"activity_id"`
+	Round      Round  `json:"round"`
+	// Instead: the activity posts its own card, and this one only in its place, should its attempt be lost.
+	Instead bool `json:"instead,omitempty"`
+	// Card is the one to be drawn anew.
+	Card Card `json:"card,omitzero"`
 }
 
-// EndDecisionInput asks to report an open activity as cancelled, because the request ended from our side.
+// EndDecisionInput asks to report an open activity as cancelled, because the request ended from our side, or who may
+// decide has changed.
 type EndDecisionInput struct {
 	ActivityID string  `json:"activity_id"`
-	Outcome    Outcome `json:"outcome"` // Expired or Withdrawn
+	Outcome    Outcome `json:"outcome"` // Expired, Withdrawn, Changed or Failed
+	// Changes is the withdrawal, where a person made it.
+	Changes []Change `json:"changes,omitempty"`
+	// Note goes with Failed.
+	Note string `json:"note,omitempty"`
 }
 
 // DecisionEnded is what the open activity left behind when its end was reported.
@@ -70,264 +91,396 @@ type DecisionEnded struct {
 	Unknown bool `json:"unknown,omitempty"`
 }
 
-// Closing is a request that has ended, and what is left to do about it.
-type Closing struct {
-	// CloseCard: the card is to show the outcome. TellRequester: the requester is to be told.
-	CloseCard     bool `json:"close_card,omitempty"`
-	TellRequester bool `json:"tell_requester,omitempty"`
-	// WorkflowID and RunID are of the workflow that asked.
-	WorkflowID string  `json:"workflow_id"`
-	RunID      string  `json:"run_id"`
-	ActivityID string  `json:"activity_id,omitempty"`
-	Request    Request `json:"request"`
-	// Result has the card. Without an outcome, the outcome is read from Temporal.
-	Result Result `json:"result"`
-	// Posting is since when there may be a card whose address is not in Result.
-	Posting time.Time `json:"posting,omitzero"`
-	// Again says that an earlier activity may have told the requester already.
-	Again bool `json:"again,omitempty"`
-}
-
 // Requests are the open requests of one workflow. Make one per workflow, with [NewRequests].
 type Requests struct {
 	prefix string // unique within the workflow
 	asked  int
 	posted workflow.ReceiveChannel
-	cards  map[string]Card // by activity ID
+	open   []*question
+	ended  *Listed // the last one that ended
+	listed [32]byte
 }
 
-// NewRequests returns the requests of the workflow that ctx belongs to.
+// NewRequests returns the requests of the workflow that ctx belongs to. It handles [SignalCardPosted] and
+// [UpdateChange] for them, and keeps the workflow's memo [MemoRequests] and its current details.
 func NewRequests(ctx workflow.Context) *Requests {
-	var prefix string
+	q := &Requests{posted: workflow.GetSignalChannel(ctx, SignalCardPosted)}
 	// What a side effect returns can always be decoded.
-	_ = workflow.SideEffect(ctx, func(workflow.Context) any { return rand.Text()[:6] }).Get(&prefix)
-	return &Requests{
-		prefix: prefix,
-		posted: workflow.GetSignalChannel(ctx, SignalCardPosted),
-		cards:  make(map[string]Card),
+	_ = workflow.SideEffect(ctx, func(workflow.Context) any { return rand.Text()[:6] }).Get(&q.prefix)
+	q.handleChanges(ctx)
+	return q
+}
+
+// listen takes the cards' addresses that have been signalled.
+func (q *Requests) listen() {
+	var p CardPosted
+	for q.posted.ReceiveAsync(&p) {
+		for _, a := range q.open {
+			if name, _, _, _ := SplitActivityID(p.ActivityID); name == a.name {
+				a.know(p.Posted)
+			}
+		}
+		p = CardPosted{}
 	}
 }
 
+// question is an open request.
+type question struct {
+	of   *Requests
+	name string
+	r    Round
+	ctx  workflow.Context // is not cancelled with the workflow: what must happen at the end happens then too
+	info workflow.Execution
+
+	// The round's open activity; nil between two rounds.
+	decision   workflow.Future
+	activityID string
+	stop       workflow.CancelFunc
+
+	// The card. posting and drawing are under way.
+	composed bool // the first round's activity posts it
+	card     Posted
+	maybe    time.Time // since when there may be a card that is not known; zero: there is none
+	posting  step
+	rescued  bool
+	drawing  step
+	drawn    int // which state of the request the card shows
+	state    int // counts them
+
+	// What is due.
+	askedAt  time.Time
+	remindAt time.Time
+	reminded int
+	alarm    step
+	alarmAt  time.Time
+
+	changes []*requested // that wait for their turn
+	waiting int          // handlers of changes that have not been answered
+	lines   []Line       // that are to be posted; the first is under way
+	line    step
+	said    int
+
+	end      Result
+	err      error // the question could not be asked
+	ended    bool
+	settling bool
+	endedAt  time.Time
+}
+
+// step is something that is under way, and can be cancelled.
+type step struct {
+	workflow.Future
+	cancel workflow.CancelFunc
+}
+
+func (s *step) ready() bool { return s.Future != nil && s.IsReady() }
+
 // Ask posts a card for r and waits for the request's outcome. The card is closed, and the requester told, before it
-// returns, or soon after: a caller waits 30 s for that at the most. Any number of coroutines of the workflow may ask
-// at once. The activities run on the task queue of ctx.
+// returns, or soon after: a caller waits half a minute for each at the most. Any number of coroutines of the workflow
+// may ask at once. The activities run on the task queue of ctx.
 //
 // Where ctx is cancelled the request is withdrawn, unless a decision came first: the result says so, and has no error.
 // An error means that the question could not be asked; its type is [ErrTypeInvalidRequest] or [ErrTypeRefused].
 func (q *Requests) Ask(ctx workflow.Context, r Request) (Result, error) {
+	return q.ask(ctx, r, false)
+}
+
+// ask is Ask. Where composed is true the first round's activity posts the card, and otherwise one of its own.
+func (q *Requests) ask(ctx workflow.Context, r Request, composed bool) (Result, error) {
 	q.asked++
-	question := q.asked
-	info := workflow.GetInfo(ctx).WorkflowExecution
-	askedAt := workflow.Now(ctx)
-	c := Closing{WorkflowID: info.ID, RunID: info.RunID, Request: r, TellRequester: r.Requester != ""}
-	// What must happen at the end happens in a cancelled workflow too.
 	after, _ := workflow.NewDisconnectedContext(ctx)
-
-	var (
-		prepared Request
-		within   time.Duration
-	)
+	a := &question{
+		of: q, name: fmt.Sprintf("%s-%d", q.prefix, q.asked), r: Round{Request: r, Number: 1}, composed: composed,
+		ctx: after, info: workflow.GetInfo(ctx).WorkflowExecution, askedAt: workflow.Now(ctx),
+	}
+	if r.Malformed != "" {
+		return a.notAsked(InvalidRequestError(strings.Join(r.Faults(), " ")))
+	}
+	var within time.Duration
 	if !r.ExpiresAt.IsZero() {
-		within = max(r.ExpiresAt.Sub(askedAt), time.Second)
+		within = max(r.ExpiresAt.Sub(a.askedAt), time.Second)
+	} else if d := r.Deadline.value(); d > 0 {
+		within = max(d, time.Second)
 	}
+	var prepared Request // a new one: what was taken back must not stay
 	if err := workflow.ExecuteActivity(quick(ctx, within), PrepareRequest, r).Get(ctx, &prepared); err != nil {
-		return notAsked(after, c, err)
+		return a.notAsked(err)
 	}
-	r, c.Request = prepared, prepared
-	c.ActivityID = fmt.Sprintf("%s-%d-decision-1-%s", q.prefix, question, r.policy())
+	a.r.Request = prepared
+	q.open = append(q.open, a)
+	a.remindAt = a.nextReminder(a.askedAt)
+	workflow.Go(after, a.postLines)
+	a.openRound()
+	if !composed {
+		a.post(false)
+	}
+	for !a.ended {
+		a.setAlarm()
+		q.show(ctx)
+		_ = workflow.Await(after, func() bool { return a.stirs(ctx) })
+		a.step(ctx)
+	}
+	a.settle(ctx)
+	q.show(ctx)
+	q.open = slices.DeleteFunc(q.open, func(o *question) bool { return o == a })
+	if a.err != nil {
+		return a.notAsked(a.err)
+	}
+	a.closeCard(a.closing())
+	return a.end, nil
+}
 
-	open, stop := workflow.WithCancel(ctx)
-	defer stop()
-	left := min(max(r.ExpiresAt.Sub(askedAt), 0), MaxDeadline)
-	decision := workflow.ExecuteActivity(workflow.WithActivityOptions(open, workflow.ActivityOptions{
-		ActivityID:             c.ActivityID,
-		ScheduleToCloseTimeout: left + backstop,
-		StartToCloseTimeout:    left + backstop,
+// stirs reports whether there is something for step to do.
+func (a *question) stirs(ctx workflow.Context) bool {
+	return a.of.posted.Len() > 0 || ctx.Err() != nil || a.nextChange() >= 0 || a.decision.IsReady() ||
+		a.posting.ready() || a.drawing.ready() || a.alarm.ready() || a.drawn < a.state && a.mayDraw()
+}
+
+// step does one thing. A decision that has been made comes before all else.
+func (a *question) step(ctx workflow.Context) {
+	switch a.of.listen(); {
+	case a.decision.IsReady():
+		a.takeDecision()
+	case a.posting.ready():
+		a.takePosted()
+	case ctx.Err() != nil:
+		a.endRequest(EndDecisionInput{Outcome: Withdrawn})
+	case a.nextChange() >= 0:
+		n := a.nextChange()
+		c := a.changes[n]
+		a.changes = slices.Delete(a.changes, n, n+1)
+		a.change(c)
+	case a.alarm.ready():
+		a.alarm, a.alarmAt = step{}, time.Time{}
+		a.ring()
+	case a.drawing.ready():
+		a.takeDrawn()
+	case a.drawn < a.state && a.mayDraw():
+		a.redraw()
+	}
+}
+
+// openRound opens the round's activity.
+func (a *question) openRound() {
+	if a.r.Number > MaxRounds { // A workflow's history has an end.
+		a.ended, a.err = true, InvalidRequestError("This was decided too often without an end: ask anew.")
+		a.end = Result{Outcome: Failed}
+		return
+	}
+	ctx, stop := workflow.WithCancel(a.ctx)
+	a.stop = stop
+	a.activityID = a.r.activityID(a.name)
+	activity := AwaitDecision
+	if a.composed && a.r.Number == 1 {
+		activity = ComposeGreeting
+	}
+	a.decision = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		ActivityID:             a.activityID,
+		ScheduleToCloseTimeout: 2*MaxDeadline + backstop, // the deadline can be moved
+		StartToCloseTimeout:    2*MaxDeadline + backstop,
 		// The future must not say "cancelled" before the arbiter has: a decision may be first.
 		WaitForCancellation: true,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: time.Minute},
-		Summary:             "waits for a person's decision in Slack",
-	}), ComposeGreeting, r)
-
-	cause := q.wait(open, decision, c.ActivityID, r)
-	if cause != "" {
-		stop()
-		left := q.end(after, decision, EndDecisionInput{ActivityID: c.ActivityID, Outcome: cause})
-		q.know(c.ActivityID, left.Card)
-		if c.Posting = left.Posting; left.Unknown {
-			c.Posting = askedAt
-		}
+		Summary:             short(a.waitsFor()),
+	}), activity, a.r)
+	a.state++
+	if a.r.Number == 1 {
+		a.drawn = a.state // The card is about to be posted so.
 	}
+}
 
+// takeDecision reads how the round ended, and opens the next one where the request goes on.
+func (a *question) takeDecision() {
+	if a.readDecision(EndDecisionInput{}); !a.ended {
+		a.openRound()
+	}
+}
+
+// readDecision reads how the round ended. why is what we had it ended with, if we had.
+func (a *question) readDecision(why EndDecisionInput) {
 	var value any
-	err := decision.Get(after, &value)
-	res, ok := ResultOf(r, value, err, workflow.Now(ctx))
-	if cause != "" && (!ok || res.Outcome == Withdrawn) {
+	err := a.decision.Get(a.ctx, &value)
+	res, ok := ResultOf(a.r.Request, value, err, workflow.Now(a.ctx))
+	if why.Outcome != "" && (!ok || res.Outcome == Withdrawn) {
 		// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
-		res, ok = Result{Outcome: cause, EndedAt: workflow.Now(ctx)}, true
+		res, ok = Result{Outcome: why.Outcome, Changes: why.Changes, Note: why.Note, EndedAt: workflow.Now(a.ctx)}, true
 	}
-	q.drain()
-	if card := q.cards[c.ActivityID]; card != (Card{}) {
-		res.Card = card
-	}
-	if cause == "" && ok && res.Card == (Card{}) {
-		c.Posting = askedAt // Decided outside Slack, before the card's address came.
-	}
-	c.Result = res
-	c.CloseCard = res.Card != (Card{}) || !c.Posting.IsZero()
 	if !ok {
 		if err == nil { // It was completed, with what is no answer to this question.
 			err = InvalidRequestError(res.Note)
 		}
-		return notAsked(after, c, err)
+		a.ended, a.err, a.end = true, err, res
+		return
 	}
-	closeCard(after, c)
-	return res, nil
+	if a.know(Posted{Card: res.Card}); a.card.Card == (Card{}) && why.Outcome == "" {
+		a.maybe = a.askedAt // Decided outside Slack, before the card's address came.
+	}
+	before := len(a.r.Decisions)
+	a.r, a.end, a.ended = a.r.After(res)
+	if !a.ended && len(a.r.Decisions) > before {
+		a.say(Decided)
+	}
 }
 
-// end has the activity reported as cancelled. It returns with what the report says; where the activity has ended in
-// another way it does not wait for that for long.
-func (q *Requests) end(ctx workflow.Context, decision workflow.Future, in EndDecisionInput) (left DecisionEnded) {
-	ctx, forget := workflow.WithCancel(ctx)
+// endRound has the open round ended as in says. A decision that came first counts.
+func (a *question) endRound(in EndDecisionInput) {
+	in.ActivityID = a.activityID
+	a.stop()
+	left := a.reportEnd(in)
+	a.know(Posted{Card: left.Card})
+	if a.composed && a.r.Number == 1 {
+		if a.maybe = left.Posting; left.Unknown {
+			a.maybe = a.askedAt
+		}
+	}
+	a.readDecision(in)
+}
+
+// endRequest ends the request from our side. A decision that came first, and ends it too, is the one that counts.
+func (a *question) endRequest(in EndDecisionInput) {
+	if a.endRound(in); a.ended {
+		return
+	}
+	// It was one of several that are wanted.
+	_, a.end, a.ended = a.r.After(Result{Outcome: in.Outcome, Changes: in.Changes, Note: in.Note, EndedAt: workflow.Now(a.ctx)})
+}
+
+// reportEnd has the activity reported as cancelled. It returns with what the report says; where the activity has ended
+// in another way it does not wait for that for long.
+func (a *question) reportEnd(in EndDecisionInput) (left DecisionEnded) {
+	ctx, forget := workflow.WithCancel(a.ctx)
 	defer forget()
-	enough := false
-	s := workflow.NewSelector(ctx)
-	s.AddFuture(workflow.ExecuteActivity(quick(ctx, 0), EndDecision, in), func(f workflow.Future) {
-		enough = true
-		if err := f.Get(ctx, &left); err != nil {
-			workflow.GetLogger(ctx).Warn("report the end of an open activity", "activity_id", in.ActivityID, "err", err)
-		}
-	})
-	s.AddFuture(decision, func(workflow.Future) {
-		s.AddFuture(workflow.NewTimer(ctx, closeWait), func(workflow.Future) { enough = true })
-	})
-	for !enough {
-		s.Select(ctx)
+	reported := workflow.ExecuteActivity(quick(ctx, 0), EndDecision, in)
+	_ = workflow.Await(ctx, func() bool { return reported.IsReady() || a.decision.IsReady() })
+	if !reported.IsReady() {
+		_, _ = workflow.AwaitWithTimeout(ctx, closeWait, reported.IsReady)
+	}
+	if !reported.IsReady() {
+		return DecisionEnded{Unknown: true}
+	}
+	if err := reported.Get(ctx, &left); err != nil {
+		workflow.GetLogger(ctx).Warn("report the end of an open activity", "activity_id", in.ActivityID, "err", err)
+		left.Unknown = true
 	}
 	return left
 }
 
-// wait returns when the activity has ended (""), or the deadline has passed (Expired), or open was cancelled
-// (Withdrawn). Meanwhile it listens for the card's address, and has a card posted where none came.
-func (q *Requests) wait(open workflow.Context, decision workflow.Future, activityID string, r Request) (cause Outcome) {
-	ctx, done := workflow.WithCancel(open)
-	defer done()
-	ended := false
+// nextChange is the first change that can be made now, -1 where there is none: all but a withdrawal wait for the card.
+func (a *question) nextChange() int {
+	return slices.IndexFunc(a.changes, func(c *requested) bool { return a.card.Card != Card{} || c.Kind == Withdraw })
+}
 
-	s := workflow.NewSelector(ctx)
-	s.AddFuture(decision, func(workflow.Future) { ended = true })
-	s.AddFuture(workflow.NewTimer(ctx, r.ExpiresAt.Sub(workflow.Now(ctx))), func(f workflow.Future) {
-		if f.Get(ctx, nil) == nil {
-			cause = Expired
-		}
-	})
-	s.AddReceive(q.posted, func(c workflow.ReceiveChannel, _ bool) { q.drain() })
-	s.AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) { cause = Withdrawn })
-	s.AddFuture(workflow.NewTimer(ctx, LostAfter), func(f workflow.Future) {
-		if f.Get(ctx, nil) != nil || q.cards[activityID] != (Card{}) {
-			return
-		}
-		// It stays with the activity's attempts, in Temporal's retries, until there is a card.
-		posted := workflow.ExecuteActivity(quick(ctx, r.ExpiresAt.Sub(workflow.Now(ctx))+backstop),
-			PostCard, PostCardInput{ActivityID: activityID, Request: r})
-		s.AddFuture(posted, func(f workflow.Future) {
-			var card Card
-			if err := f.Get(ctx, &card); err != nil {
-				workflow.GetLogger(ctx).Warn("post a card in a lost attempt's place", "activity_id", activityID, "err", err)
-				return
+// change makes a change that somebody asked for, and answers them.
+func (a *question) change(c *requested) {
+	next, made, err := a.r.Apply(c.Change, workflow.Now(a.ctx))
+	if err == nil {
+		switch made.Kind {
+		case Withdraw:
+			a.endRequest(EndDecisionInput{Outcome: Withdrawn, Changes: []Change{made}})
+			if _, ok := a.end.Withdrawal(); !ok {
+				err = tooLate(a.end)
 			}
-			q.know(activityID, card)
-		})
-	})
-
-	for !ended && cause == "" {
-		s.Select(ctx)
-	}
-	if ended {
-		return "" // It was first, even if the deadline came with it.
-	}
-	return cause
-}
-
-// drain takes the card addresses that have been signalled.
-func (q *Requests) drain() {
-	for {
-		var p CardPosted
-		if !q.posted.ReceiveAsync(&p) {
-			return
-		}
-		q.know(p.ActivityID, p.Card)
-	}
-}
-
-func (q *Requests) know(activityID string, card Card) {
-	if card != (Card{}) {
-		q.cards[activityID] = card
-	}
-}
-
-// notAsked ends a request that could not be asked: the requester is told, and a card, should there be one, is closed.
-func notAsked(after workflow.Context, c Closing, err error) (Result, error) {
-	res, ok := ResultOf(c.Request, nil, err, workflow.Now(after))
-	res.Card = c.Result.Card
-	c.Result = res
-	closeCard(after, c)
-	if ok { // Withdrawn while it was being prepared.
-		return res, nil
-	}
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
-		return res, temporal.NewApplicationErrorWithOptions(app.Message(), app.Type(), temporal.ApplicationErrorOptions{
-			NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
-		})
-	}
-	return res, err
-}
-
-// closeCard has the card show the outcome and the requester told. What is not done within closeWait goes on in a
-// workflow of its own.
-func closeCard(ctx workflow.Context, c Closing) {
-	if c = tryClose(ctx, c, closeWait); c.CloseCard || c.TellRequester {
-		c.Again = true
-		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-			TaskQueue:         workflow.GetActivityOptions(ctx).TaskQueue, // where the activities are, it is known
-			ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
-			StaticSummary:     "closes a card when Slack lets it",
-		}), CloseCardLater, c)
-		if err := child.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
-			workflow.GetLogger(ctx).Warn("leave a card to a workflow of its own", "activity_id", c.ActivityID, "err", err)
+		case Extend:
+			a.r = next
+			a.state++
+			a.say(Extended)
+		case Delegate, Escalate:
+			err = a.changePolicy(c.Change)
 		}
 	}
+	c.listed, c.err, c.done = a.listed(), err, true
 }
 
-// tryClose does what is left, within d, and returns c with what is left then. The activities end with success where
-// Slack refuses for good.
-func tryClose(ctx workflow.Context, c Closing, d time.Duration) Closing {
-	left := c
-	try := func(todo bool, activity string, left *bool) func() {
-		if !todo {
-			return func() {}
-		}
-		f := workflow.ExecuteActivity(quick(ctx, d), activity, c)
-		return func() {
-			if err := f.Get(ctx, nil); err != nil {
-				workflow.GetLogger(ctx).Warn("close a request", "step", activity, "activity_id", c.ActivityID, "err", err)
-				return
-			}
-			*left = false
+// changePolicy changes who may decide: it ends the round, and opens one with the new policy.
+func (a *question) changePolicy(c Change) error {
+	if a.endRound(EndDecisionInput{Outcome: Changed}); a.ended {
+		return tooLate(a.end)
+	}
+	next, made, err := a.r.Apply(c, workflow.Now(a.ctx))
+	if err == nil {
+		a.r = next
+		if made.Kind == Delegate {
+			a.say(Delegated)
+		} else {
+			a.say(Escalated)
 		}
 	}
-	closed := try(c.CloseCard, CloseCard, &left.CloseCard)
-	told := try(c.TellRequester, TellRequester, &left.TellRequester)
-	closed()
-	told()
-	return left
+	a.openRound()
+	return err
 }
 
-// CloseCardLater is the workflow that goes on closing a card where its request could not wait for it.
-func CloseCardLater(ctx workflow.Context, c Closing) error {
-	tryClose(ctx, c, closeKeepTrying)
-	return nil
+// setAlarm sets the timer to when something is due next.
+func (a *question) setAlarm() {
+	due := a.due()
+	if a.alarm.Future != nil && a.alarmAt.Equal(due) {
+		return
+	}
+	if a.alarm.cancel != nil {
+		a.alarm.cancel()
+	}
+	ctx, cancel := workflow.WithCancel(a.ctx)
+	a.alarm, a.alarmAt = step{workflow.NewTimer(ctx, due.Sub(workflow.Now(ctx))), cancel}, due
+}
+
+// due is when something is due next: the deadline, or what may come before it.
+func (a *question) due() time.Time {
+	due := a.r.Until()
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(due) {
+			due = t
+		}
+	}
+	earlier(a.remindAt)
+	earlier(a.escalateAt())
+	earlier(a.rescueAt())
+	return due
+}
+
+// nextReminder is the reminder after last; zero: there is none. A workflow's history has an end, so reminders have.
+func (a *question) nextReminder(last time.Time) time.Time {
+	every := a.r.RemindEvery.value()
+	if every <= 0 || a.reminded >= 2*MaxReminders {
+		return time.Time{}
+	}
+	return last.Add(every)
+}
+
+// escalateAt is when the next escalation is due; zero: never.
+func (a *question) escalateAt() time.Time {
+	if e, ok := a.r.NextEscalation(); ok {
+		return a.askedAt.Add(e.After.value())
+	}
+	return time.Time{}
+}
+
+// rescueAt is when the first round's activity counts as lost; zero: never, or no more.
+func (a *question) rescueAt() time.Time {
+	if a.composed && !a.rescued && a.card.Card == (Card{}) {
+		return a.askedAt.Add(LostAfter)
+	}
+	return time.Time{}
+}
+
+// ring does what is due.
+func (a *question) ring() {
+	now := workflow.Now(a.ctx)
+	past := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	switch {
+	case past(a.r.Until()):
+		a.endRequest(EndDecisionInput{Outcome: Expired})
+	case past(a.rescueAt()):
+		a.rescued = true
+		a.post(true)
+	case past(a.escalateAt()):
+		_ = a.changePolicy(Change{Kind: Escalate}) // Where it came too late, the request has ended.
+	case past(a.remindAt):
+		a.reminded++
+		for past(a.remindAt) {
+			a.remindAt = a.nextReminder(a.remindAt)
+		}
+		a.dropReminders()
+		a.say(Reminded)
+	}
 }
 
 // quick gives ctx the options of an activity that does one step and ends. d bounds it with all its attempts; 0 does
@@ -338,4 +491,22 @@ func quick(ctx workflow.Context, d time.Duration) workflow.Context {
 		StartToCloseTimeout:    stepWithin,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: time.Minute},
 	})
+}
+
+// notAsked ends a request that could not be asked: the requester is told, and a card, should there be one, is closed.
+func (a *question) notAsked(err error) (Result, error) {
+	res, ok := ResultOf(a.r.Request, nil, err, workflow.Now(a.ctx))
+	res.Card, res.Permalink, res.Decisions, res.Changes = a.end.Card, a.end.Permalink, a.r.Decisions, a.r.Changes
+	a.end = res
+	a.closeCard(a.closing())
+	if ok { // Withdrawn while it was being prepared.
+		return res, nil
+	}
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return res, temporal.NewApplicationErrorWithOptions(app.Message(), app.Type(), temporal.ApplicationErrorOptions{
+			NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
+		})
+	}
+	return res, err
 }

@@ -15,4 +15,14 @@
 // Completing the open activity is the decision: Temporal's server takes the first completion and refuses all others,
 // and nothing else records one. [Requests.Ask] starts the activity, waits for its end, makes sure that every end
 // (a click, the deadline, a withdrawal) goes through that one arbiter, and closes the card.
+//
+// [Approval] asks in rounds. Each is one open activity, AwaitDecision, whose input is a [Round]: the request with all
+// decisions and changes so far, and no other state. [Round.After] says whether another round follows or how the request
+// has ended, [Round.Tally] who counts and who is missing, and [Round.Apply] what a [Change] makes of it. The card is
+// posted beside the first round by PostCard, and drawn anew with each. [Greeting] differs in its first activity alone,
+// ComposeGreeting, which posts the card itself.
+//
+// The doors: a decision comes in as the open activity's completion, a change as the Update [UpdateChange], a card's
+// address as the signal [SignalCardPosted] or the result of PostCard, and time by one timer for what is due next. What
+// lists and operators are shown goes out as the memo [MemoRequests] and the workflow's current details.
 package workflows

@@ -34,12 +34,12 @@ func Greeting(ctx workflow.Context, in GreetingInput) (string, error) {
 		return "", InvalidRequestError("name is empty: say whom to greet")
 	}
 	greeting := fmt.Sprintf("%s, %s!", in.Greeting, in.Name)
-	res, err := NewRequests(ctx).Ask(ctx, Request{
+	res, err := NewRequests(ctx).ask(ctx, Request{
 		Title:     "Greet " + in.Name,
-		Text:      fmt.Sprintf("Post “%s” in this channel.", greeting),
+		Fields:    []Field{{Label: "Will be posted in this channel", Value: greeting}},
 		Channel:   in.Channel,
 		Requester: in.RequestedBy,
-	})
+	}, true)
 	if err != nil {
 		return "", err
 	}

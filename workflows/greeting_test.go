@@ -89,7 +89,9 @@ func TestApproved(t *testing.T) {
 	w.greeted()
 
 	c := w.closing()
-	want := workflows.Result{Outcome: workflows.Approved, Decisions: []workflows.Decision{d}, Card: posted, EndedAt: started.Add(time.Hour)}
+	want := workflows.Result{
+		Outcome: workflows.Approved, Decisions: []workflows.Decision{d}, Card: posted, EndedAt: started.Add(time.Hour), Digest: d.Digest,
+	}
 	if diff := cmp.Diff(want, c.Result); diff != "" {
 		t.Errorf("closed with (-want +got):\n%s", diff)
 	}
@@ -218,7 +220,7 @@ func TestExpired(t *testing.T) {
 	// A worker's attempt ran into the backstop: not a person's no either.
 	t.Run("activity timed out", func(t *testing.T) {
 		w := newWorld(t)
-		w.compose = func(context.Context, workflows.Request) (workflows.Decision, error) {
+		w.compose = func(context.Context, workflows.Round) (workflows.Decision, error) {
 			return workflows.Decision{}, temporal.NewTimeoutError(3, nil)
 		}
 		w.SetTestTimeout(time.Minute)
@@ -255,7 +257,7 @@ func TestExpired(t *testing.T) {
 			w.complete(in.ActivityID, nil, temporal.NewNonRetryableApplicationError("slack is away", "wrapError", nil))
 			return workflows.DecisionEnded{}, nil
 		}
-		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) { return workflows.Card{}, nil }
+		w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, nil }
 		w.refused(workflows.ErrTypeExpired)
 		w.executed(0, workflows.CloseCard)
 		w.told(workflows.Expired, "")
@@ -332,7 +334,7 @@ func TestWithdrawn(t *testing.T) {
 			w.complete(in.ActivityID, nil, temporal.NewNonRetryableApplicationError("archived", workflows.ErrTypeRefused, nil))
 			return workflows.DecisionEnded{}, nil
 		}
-		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) { return workflows.Card{}, nil }
+		w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, nil }
 		w.cancelled()
 		w.executed(0, workflows.CloseCard)
 		w.told(workflows.Withdrawn, "")
@@ -390,7 +392,7 @@ func TestCannotBeAsked(t *testing.T) {
 	})
 	t.Run("Slack refuses", func(t *testing.T) {
 		w := newWorld(t)
-		w.compose = func(context.Context, workflows.Request) (workflows.Decision, error) {
+		w.compose = func(context.Context, workflows.Round) (workflows.Decision, error) {
 			return workflows.Decision{}, temporal.NewNonRetryableApplicationError("I am not in that channel.", workflows.ErrTypeRefused, nil)
 		}
 		w.refused(workflows.ErrTypeRefused)
@@ -402,7 +404,7 @@ func TestCannotBeAsked(t *testing.T) {
 	t.Run("posting has to be tried again", func(t *testing.T) {
 		w := newWorld(t)
 		tries := 0
-		w.compose = func(context.Context, workflows.Request) (workflows.Decision, error) {
+		w.compose = func(context.Context, workflows.Round) (workflows.Decision, error) {
 			if tries++; tries < 3 {
 				return workflows.Decision{}, errors.New("slack is away")
 			}
@@ -545,7 +547,7 @@ func TestCardIsKnown(t *testing.T) {
 		"by a signal with the decision": {func(w *world) {
 			w.at(time.Minute, func() {
 				q := w.question(0).id
-				w.SignalWorkflowSkippingWorkflowTask(workflows.SignalCardPosted, workflows.CardPosted{Card: posted, ActivityID: q})
+				w.SignalWorkflowSkippingWorkflowTask(workflows.SignalCardPosted, workflows.CardPosted{Posted: workflows.Posted{Card: posted}, ActivityID: q})
 				w.complete(q, true, nil)
 			})
 		}, posted},
@@ -565,7 +567,7 @@ func TestCardIsKnown(t *testing.T) {
 		}, workflows.Card{}},
 		"not by another question's signal": {func(w *world) {
 			w.at(time.Second, func() {
-				w.SignalWorkflow(workflows.SignalCardPosted, workflows.CardPosted{Card: posted, ActivityID: "AB2CDE-2-decision-1-00000000"})
+				w.SignalWorkflow(workflows.SignalCardPosted, workflows.CardPosted{Posted: workflows.Posted{Card: posted}, ActivityID: "AB2CDE-2-decision-1-00000000"})
 				w.complete(w.question(0).id, true, nil)
 			})
 		}, workflows.Card{}},
@@ -615,15 +617,15 @@ func TestAttemptIsLost(t *testing.T) {
 	t.Run("no card after two minutes", func(t *testing.T) {
 		w := newWorld(t)
 		var when time.Time
-		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) {
+		w.postCard = func(workflows.CardInput) (workflows.Posted, error) {
 			when = w.Now()
-			return reposted, nil
+			return workflows.Posted{Card: reposted}, nil
 		}
 		w.at(20*time.Hour, func() { w.complete(w.question(0).id, true, nil) })
 		w.greeted()
 		q := w.question(0)
-		want := []workflows.PostCardInput{{ActivityID: q.id, Request: q.request}}
-		if diff := cmp.Diff(want, inputs[workflows.PostCardInput](w, workflows.PostCard)); diff != "" {
+		want := []workflows.CardInput{{ActivityID: q.id, Round: q.round, Instead: true}}
+		if diff := cmp.Diff(want, inputs[workflows.CardInput](w, workflows.PostCard)); diff != "" {
 			t.Errorf("PostCard (-want +got):\n%s", diff)
 		}
 		if got := when.Sub(started); got != workflows.LostAfter {
@@ -639,8 +641,8 @@ func TestAttemptIsLost(t *testing.T) {
 	})
 	t.Run("PostCard is refused", func(t *testing.T) {
 		w := newWorld(t)
-		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) {
-			return workflows.Card{}, temporal.NewNonRetryableApplicationError("no", workflows.ErrTypeRefused, nil)
+		w.postCard = func(workflows.CardInput) (workflows.Posted, error) {
+			return workflows.Posted{}, temporal.NewNonRetryableApplicationError("no", workflows.ErrTypeRefused, nil)
 		}
 		w.at(time.Hour, func() { w.complete(w.question(0).id, true, nil) })
 		w.greeted()
@@ -649,11 +651,11 @@ func TestAttemptIsLost(t *testing.T) {
 	t.Run("PostCard has to be tried again", func(t *testing.T) {
 		w := newWorld(t)
 		tries := 0
-		w.postCard = func(workflows.PostCardInput) (workflows.Card, error) {
+		w.postCard = func(workflows.CardInput) (workflows.Posted, error) {
 			if tries++; tries < 4 {
-				return workflows.Card{}, errors.New("an attempt may be under way")
+				return workflows.Posted{}, errors.New("an attempt may be under way")
 			}
-			return reposted, nil
+			return workflows.Posted{Card: reposted}, nil
 		}
 		w.at(time.Hour, func() { w.complete(w.question(0).id, true, nil) })
 		w.greeted()
@@ -802,8 +804,9 @@ func TestTwoQuestionsAtOnce(t *testing.T) {
 		return slices.IndexFunc(w.opens, func(o open) bool { return o.request.Title == title })
 	}
 	cards := map[string]workflows.Card{"first": {Channel: "C0GENERAL1", TS: "1.000001"}, "second": {Channel: "C0GENERAL1", TS: "2.000002"}}
-	w.at(time.Second, func() { w.signal(named("second"), cards["second"]) })
-	w.at(2*time.Second, func() { w.signal(named("first"), cards["first"]) })
+	w.postCard = func(in workflows.CardInput) (workflows.Posted, error) {
+		return workflows.Posted{Card: cards[in.Round.Title]}, nil
+	}
 	w.at(time.Minute, func() { w.complete(w.question(named("second")).id, true, nil) })
 	w.at(time.Hour, func() { w.complete(w.question(named("first")).id, false, nil) })
 	w.ExecuteWorkflow(askTwo, ask("first"), ask("second"))
@@ -817,7 +820,7 @@ func TestTwoQuestionsAtOnce(t *testing.T) {
 	if results[0].Outcome != workflows.Rejected || results[1].Outcome != workflows.Approved {
 		t.Errorf("outcomes %s and %s, want rejected and approved", results[0].Outcome, results[1].Outcome)
 	}
-	w.executed(0, workflows.PostCard)
+	w.executed(2, workflows.PostCard)
 	closed := inputs[workflows.Closing](w, workflows.CloseCard)
 	if len(closed) != 2 {
 		t.Fatalf("%d cards were closed, want 2", len(closed))

@@ -1,33 +1,113 @@
 package workflows
 
 import (
+	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 )
 
-// Request is what is asked of a person. It is shown on the card, and its [Request.Digest] goes into the decision.
+// Request is what is asked of people. It is shown on the card, and its [Request.Digest] goes into every decision. What
+// is not set is left to the deployment's configuration, or takes the default that its field names.
+//
+// Text of all fields is untrusted: in it "<@U…>" is shown as a person, and nothing else is markup, but for Text.
 type Request struct {
-	// Title says in a few words what is to be approved. It is untrusted text: "<@U…>" is shown as a person, nothing
-	// else in it is markup.
+	// Title says in a few words what is to be approved; at most 150 characters.
 	Title string `json:"title"`
-	// Text explains the title; untrusted like it, and may have several lines.
+	// Text explains the title in a little Markdown: emphasis, code, lists, quotes and links; at most 2,000 characters.
 	Text string `json:"text,omitempty"`
-	// Channel is the ID of the Slack channel that the card is posted to.
+	// Fields are facts to decide by; at most 20.
+	Fields []Field `json:"fields,omitempty"`
+	// Link leads to more.
+	Link Link `json:"link,omitzero"`
+	// Channel is the ID of the Slack channel that the card is posted to, or of a person (U…), who gets it in a direct
+	// message.
 	Channel string `json:"channel"`
 	// Requester is the Slack user ID of the person who asks; empty where no person does.
 	Requester string `json:"requester,omitempty"`
-	// Approvers may decide. Empty means the deployment's APPROVERS, and its ALLOW_SELF_APPROVAL.
-	Approvers Approvers `json:"approvers"`
+
+	// Approvers may decide. Empty means the person whose direct message Channel is, and else the deployment's
+	// APPROVERS with its ALLOW_SELF_APPROVAL.
+	Approvers Approvers `json:"approvers,omitzero"`
+	// Required is how many of the Approvers have to approve; 0 means one.
+	Required int `json:"required,omitempty"`
+	// Roles are wanted instead of Approvers and Required: so many people of each. A person counts for one role.
+	Roles []Role `json:"roles,omitempty"`
 	// AllowSelf lets the requester decide too.
 	AllowSelf bool `json:"allow_self,omitempty"`
-	// ExpiresAt is when the request expires. The zero time means DEADLINE from when it is asked.
+	// AllowGuests lets guests of the workspace decide as members of a group or a channel. Guests who are named may.
+	AllowGuests bool `json:"allow_guests,omitempty"`
+
+	// RejectReason says whether who rejects is asked why; empty means [Optional].
+	RejectReason Answer `json:"reject_reason,omitempty"`
+	// ApproveComment says whether who approves is asked for a comment; empty means [Off].
+	ApproveComment Answer `json:"approve_comment,omitempty"`
+	// Confirm is asked in a dialog before an approval, for what cannot be undone; at most 300 characters.
+	Confirm string `json:"confirm,omitempty"`
+	// Choices are offered instead of Approve; at most five. Approvals count together where they chose the same.
+	Choices []Choice `json:"choices,omitempty"`
+	// Inputs are asked of who approves; at most ten. Approvals count together where they have the same values.
+	Inputs []Input `json:"inputs,omitempty"`
+
+	// Deadline is how long the request waits. Without it and ExpiresAt that is the deployment's DEADLINE.
+	Deadline Duration `json:"deadline,omitempty"`
+	// ExpiresAt is when the request expires, where that is not told by Deadline.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// OnExpiry says what the request's end by its deadline counts as; empty means [Expire].
+	OnExpiry OnExpiry `json:"on_expiry,omitempty"`
+	// RemindEvery reminds, in the card's thread, those who have not decided; empty: never. At least a minute.
+	RemindEvery Duration `json:"remind_every,omitempty"`
+	// Escalate adds approvers in time; at most ten steps.
+	Escalate []Escalation `json:"escalate,omitempty"`
+
+	// TellRequester tells the requester of the outcome in a direct message too.
+	TellRequester bool `json:"tell_requester,omitempty"`
+	// FailOnReject makes [Approval] fail with [ErrTypeRejected] on a rejection, instead of returning it.
+	FailOnReject bool `json:"fail_on_reject,omitempty"`
+
+	// Malformed says which value was of the wrong type in the JSON that the request was read from. It is a fault.
+	Malformed string `json:"-"`
 }
 
-// Approvers are the people who may decide: any of Users, any member of Groups, or, where Channel is true, anybody who
-// can see the card. The zero value is nobody.
+// UnmarshalJSON takes a request of which a value is of the wrong type, so that this can be told with all else that is
+// wrong: see Malformed.
+func (r *Request) UnmarshalJSON(b []byte) error {
+	type plain Request
+	err := json.Unmarshal(b, (*plain)(r))
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	wants := map[reflect.Kind]string{
+		reflect.String: "text", reflect.Int: "a whole number", reflect.Bool: "true or false", reflect.Slice: "a list", reflect.Struct: "an object",
+	}[wrong.Type.Kind()]
+	where := "The JSON of the request"
+	if wrong.Field != "" {
+		where = "In the JSON of the request " + wrong.Field
+	}
+	r.Malformed = fmt.Sprintf("%s is of the type %s, and has to be %s.", where, wrong.Value, wants)
+	return nil
+}
+
+// Field is a fact, shown as "Label: Value".
+type Field struct {
+	Label string `json:"label"` // at most 75 characters
+	Value string `json:"value"` // at most 500 characters
+}
+
+// Link is a link that is shown with the host that it leads to.
+type Link struct {
+	URL  string `json:"url"`            // http or https
+	Text string `json:"text,omitempty"` // at most 75 characters; empty means "Details"
+}
+
+// Approvers are people who may decide: any of Users, any member of Groups, or, where Channel is true, anybody who can
+// see the card. The zero value is nobody.
 type Approvers struct {
 	Users   []string `json:"users,omitempty"`   // Slack user IDs
 	Groups  []string `json:"groups,omitempty"`  // Slack user-group IDs
@@ -37,15 +117,157 @@ type Approvers struct {
 // Empty reports whether nobody may decide.
 func (a Approvers) Empty() bool { return len(a.Users) == 0 && len(a.Groups) == 0 && !a.Channel }
 
+// IsZero is Empty.
+func (a Approvers) IsZero() bool { return a.Empty() }
+
+// with returns the approvers with more.
+func (a Approvers) with(more Approvers) Approvers {
+	add := func(all, more []string) []string {
+		all = slices.Clone(all)
+		for _, id := range more {
+			if !slices.Contains(all, id) {
+				all = append(all, id)
+			}
+		}
+		return all
+	}
+	return Approvers{Users: add(a.Users, more.Users), Groups: add(a.Groups, more.Groups), Channel: a.Channel || more.Channel}
+}
+
+// Role is a number of approvals that are wanted from some people.
+type Role struct {
+	Name string `json:"name"` // at most 30 characters; unique within the request
+	Approvers
+	Required int `json:"required,omitempty"` // 0 means one
+}
+
+// Answer says whether people are asked for something.
+type Answer string
+
+// Whether people are asked.
+const (
+	Off      Answer = "off"
+	Optional Answer = "optional"
+	Required Answer = "required"
+)
+
+// Choice is an option that can be chosen.
+type Choice struct {
+	Label string `json:"label"`           // at most 75 characters; Slack shows some 30 of them on a button
+	Value string `json:"value,omitempty"` // what the result says; empty means Label
+}
+
+// String is the value.
+func (c Choice) String() string {
+	if c.Value != "" {
+		return c.Value
+	}
+	return c.Label
+}
+
+// Input is a value that who approves fills in, or leaves as it is.
+type Input struct {
+	Name     string    `json:"name"`            // key in the result
+	Label    string    `json:"label,omitempty"` // at most 75 characters; empty means Name
+	Type     InputType `json:"type,omitempty"`  // empty means [TextInput]
+	Options  []Choice  `json:"options,omitempty"`
+	Initial  Text      `json:"initial,omitempty"` // the value before anybody changes it
+	Optional bool      `json:"optional,omitempty"`
+	Lines    bool      `json:"lines,omitempty"` // of [TextInput]: may have several lines
+	Hint     string    `json:"hint,omitempty"`  // at most 150 characters
+}
+
+// InputType is what a value of an [Input] is. All values are text in JSON.
+type InputType string
+
+// The types of inputs.
+const (
+	TextInput   InputType = "text"   // at most 1,000 characters
+	NumberInput InputType = "number" // a decimal number, as it was written: "12.50"
+	SelectInput InputType = "select" // the value of one of the Options
+	DateInput   InputType = "date"   // "2026-11-23"
+	PersonInput InputType = "person" // a Slack user ID
+)
+
+// OnExpiry is what it counts as that nobody decided in time.
+type OnExpiry string
+
+// What the deadline's passing counts as.
+const (
+	Expire          OnExpiry = "expire"
+	ApproveOnExpiry OnExpiry = "approve"
+	RejectOnExpiry  OnExpiry = "reject"
+)
+
+// Escalation adds approvers where a request has waited for long.
+type Escalation struct {
+	After     Duration  `json:"after"`          // since the request was asked
+	Role      string    `json:"role,omitempty"` // which of the request's Roles they fill; empty where it has none
+	Approvers Approvers `json:"approvers"`
+}
+
+// Duration is a length of time as text: "90m", "24h", "1h30m" or "3d". In JSON a number means seconds.
+type Duration string
+
+// Value is the length of time; 0 for an empty text. The error says what was wrong.
+func (d Duration) Value() (time.Duration, error) {
+	if d == "" {
+		return 0, nil
+	}
+	var days time.Duration
+	rest := strings.TrimSpace(string(d))
+	if n, after, ok := strings.Cut(rest, "d"); ok {
+		var err error
+		if days, err = time.ParseDuration(n + "h"); err != nil || days < 0 || days > 24*time.Hour*366 {
+			return 0, fmt.Errorf("%q is not a duration such as 90m, 24h or 3d", string(d))
+		}
+		if rest = after; rest == "" {
+			return 24 * days, nil
+		}
+	}
+	v, err := time.ParseDuration(rest)
+	if err != nil || v < 0 || 24*days+v < 0 {
+		return 0, fmt.Errorf("%q is not a duration such as 90m, 24h or 3d", string(d))
+	}
+	return 24*days + v, nil
+}
+
+// value is Value where that has been checked.
+func (d Duration) value() time.Duration {
+	v, _ := d.Value()
+	return v
+}
+
+// UnmarshalJSON takes any JSON value: one that is no duration shows in Value, with all else that is wrong.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var t Text
+	if err := t.UnmarshalJSON(b); err != nil {
+		return err
+	}
+	*d = Duration(t)
+	if json.Valid(b) && len(b) > 0 && b[0] >= '0' && b[0] <= '9' {
+		*d += "s"
+	}
+	return nil
+}
+
+// Text is text that may be written as a JSON number too.
+type Text string
+
+// UnmarshalJSON takes a string as it is, null as nothing, and the JSON of anything else.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	var s string
+	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] != '"' && !bytes.Equal(b, []byte("null")) {
+		s = string(b)
+	} else if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	*t = Text(s)
+	return nil
+}
+
 // Digest is the SHA-256 of the request's JSON: what was shown is bound to what was decided.
 func (r Request) Digest() [sha256.Size]byte { return hash(r) }
-
-// policy is a short hash of who may decide; it stands in the open activity's ID, so that a click on a card which
-// shows other approvers never decides.
-func (r Request) policy() string {
-	sum := hash([]any{r.Approvers, r.AllowSelf})
-	return hex.EncodeToString(sum[:4])
-}
 
 // hash is the SHA-256 of v's JSON. Strings, booleans and times of four-digit years always have one, and always the
 // same.
@@ -65,53 +287,4 @@ type Person struct {
 	ID   string `json:"id,omitempty"`
 	Name string `json:"name,omitempty"`
 	Team string `json:"team,omitempty"` // ID of the person's workspace
-}
-
-// Outcome is how a request ended.
-type Outcome string
-
-// The outcomes. Only approved and rejected come from a decision.
-const (
-	Approved  Outcome = "approved"
-	Rejected  Outcome = "rejected"
-	Expired   Outcome = "expired"
-	Withdrawn Outcome = "withdrawn"
-	// Failed is shown on the card of a request whose workflow ended without an outcome: it was terminated, or timed
-	// out, or the question could not be asked.
-	Failed Outcome = "failed"
-)
-
-// Decision is one person's approve or reject. It is the result of the open activity, or, for a rejection, the details
-// of its failure.
-type Decision struct {
-	Outcome Outcome `json:"outcome"` // Approved or Rejected
-	// By is zero for a decision that was made outside Slack, in Temporal's UI or CLI.
-	By     Person    `json:"by,omitzero"`
-	At     time.Time `json:"at,omitzero"`
-	Reason string    `json:"reason,omitempty"`
-	// Digest is the hex form of [Request.Digest] for the request that the person saw.
-	Digest string `json:"digest,omitempty"`
-	// Card is the message that was clicked.
-	Card Card `json:"card,omitzero"`
-}
-
-// Outside reports whether the decision was made outside Slack, so that nobody's name stands behind it.
-func (d Decision) Outside() bool { return d.By.ID == "" }
-
-// Result is how a request ended, with its decisions.
-type Result struct {
-	Outcome   Outcome    `json:"outcome"`
-	Decisions []Decision `json:"decisions,omitempty"`
-	Card      Card       `json:"card,omitzero"`
-	EndedAt   time.Time  `json:"ended_at,omitzero"`
-	// Note says why, in a sentence for people, where the outcome is Failed.
-	Note string `json:"note,omitempty"`
-}
-
-// Decision is the decision that ended the request; ok is false where none did.
-func (r Result) Decision() (d Decision, ok bool) {
-	if len(r.Decisions) == 0 {
-		return Decision{}, false
-	}
-	return r.Decisions[len(r.Decisions)-1], true
 }

@@ -29,6 +29,16 @@ func TestDigestAndPolicy(t *testing.T) {
 		"no group":          {func(r *Request) { r.Approvers.Groups = nil }, true, true},
 		"anyone":            {func(r *Request) { r.Approvers.Channel = true }, true, true},
 		"the requester too": {func(r *Request) { r.AllowSelf = true }, true, true},
+		"guests too":        {func(r *Request) { r.AllowGuests = true }, true, true},
+		"two of them":       {func(r *Request) { r.Required = 2 }, true, true},
+		"one of them":       {func(r *Request) { r.Required = 1 }, true, false},
+		"roles":             {func(r *Request) { r.Roles = []Role{{Name: "sre", Approvers: r.Approvers}} }, true, true},
+		"fields":            {func(r *Request) { r.Fields = []Field{{"a", "b"}} }, true, false},
+		"link":              {func(r *Request) { r.Link.URL = "https://example.com" }, true, false},
+		"confirm":           {func(r *Request) { r.Confirm = "Sure?" }, true, false},
+		"choices":           {func(r *Request) { r.Choices = []Choice{{Label: "a"}} }, true, false},
+		"inputs":            {func(r *Request) { r.Inputs = []Input{{Name: "a", Initial: "1"}} }, true, false},
+		"escalation":        {func(r *Request) { r.Escalate = []Escalation{{After: "1h"}} }, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,7 +47,7 @@ func TestDigestAndPolicy(t *testing.T) {
 			if changed := r.Digest() != base.Digest(); changed != tc.digest {
 				t.Errorf("the digest changed: %v, want %v", changed, tc.digest)
 			}
-			if changed := r.policy() != base.policy(); changed != tc.policy {
+			if changed := (Round{Request: r}).policy() != (Round{Request: base}).policy(); changed != tc.policy {
 				t.Errorf("the policy changed: %v, want %v", changed, tc.policy)
 			}
 			b, err := json.Marshal(r)

@@ -23,6 +23,98 @@ const (
 	ErrTypeRefused = "SlackRefused"
 )
 
+// Outcome is how a request ended.
+type Outcome string
+
+// The outcomes. Approved and rejected come from decisions, or from the deadline where the request says so.
+const (
+	Approved  Outcome = "approved"
+	Rejected  Outcome = "rejected"
+	Expired   Outcome = "expired"
+	Withdrawn Outcome = "withdrawn"
+	// Failed is shown on the card of a request whose workflow ended without an outcome: it was terminated, or timed
+	// out, or the question could not be asked.
+	Failed Outcome = "failed"
+	// Changed is how a round ends where who may decide has changed: another follows. No request ends so.
+	Changed Outcome = "changed"
+)
+
+// Door is where a decision or a change came in.
+type Door string
+
+// The doors.
+const (
+	ViaCard    Door = "card"    // the message in Slack
+	ViaHome    Door = "home"    // the app's home
+	ViaCommand Door = "command" // a slash command
+	Outside    Door = "outside" // Temporal's UI or CLI: nobody's name stands behind it
+)
+
+// Decision is one person's approve or reject. It is the result of the open activity, or, for a rejection, the details
+// of its failure.
+type Decision struct {
+	Outcome Outcome `json:"outcome"` // Approved or Rejected
+	// By is zero for a decision that was made outside Slack, in Temporal's UI or CLI.
+	By  Person    `json:"by,omitzero"`
+	At  time.Time `json:"at,omitzero"`
+	Via Door      `json:"via,omitempty"`
+	// Reason is why it was rejected, or the comment of who approved.
+	Reason string `json:"reason,omitempty"`
+	// Choice is the value of the choice that was made, and Option its number from 1, by which a click says it.
+	Choice string `json:"choice,omitempty"`
+	Option int    `json:"option,omitempty"`
+	// Inputs are the values of the request's inputs, by their names.
+	Inputs map[string]string `json:"inputs,omitempty"`
+	// Roles are those that the person may fill, as was checked with Slack, and Role is the one that they filled.
+	Roles []string `json:"roles,omitempty"`
+	Role  string   `json:"role,omitempty"`
+	// Digest is the hex form of [Request.Digest] for the request that the person saw.
+	Digest string `json:"digest,omitempty"`
+	// Card is the message that was clicked.
+	Card Card `json:"card,omitzero"`
+}
+
+// Outside reports whether the decision was made outside Slack, so that nobody's name stands behind it.
+func (d Decision) Outside() bool { return d.By.ID == "" }
+
+// Result is how a request ended, with its decisions.
+type Result struct {
+	Outcome Outcome `json:"outcome"`
+	// Decisions are all that were made, in their order; who decided the same twice is there once.
+	Decisions []Decision `json:"decisions,omitempty"`
+	// Choice and Inputs are what was approved, where the request asks for them.
+	Choice string            `json:"choice,omitempty"`
+	Inputs map[string]string `json:"inputs,omitempty"`
+	// ByDeadline: nobody decided in time, and the request says that this is its outcome then.
+	ByDeadline bool `json:"by_deadline,omitempty"`
+	// Changes are all that were made while it was open, a withdrawal among them.
+	Changes []Change `json:"changes,omitempty"`
+	Card    Card     `json:"card,omitzero"`
+	// Permalink is the card's address for a browser; empty where Slack did not tell it.
+	Permalink string    `json:"permalink,omitempty"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// Digest is the hex form of [Request.Digest], for the request with the deployment's defaults.
+	Digest string `json:"digest,omitempty"`
+	// Note says why, in a sentence for people, where the outcome is Failed.
+	Note string `json:"note,omitempty"`
+}
+
+// Decision is the decision that ended the request; ok is false where none did.
+func (r Result) Decision() (d Decision, ok bool) {
+	if len(r.Decisions) == 0 || r.ByDeadline || r.Outcome != Approved && r.Outcome != Rejected {
+		return Decision{}, false
+	}
+	return r.Decisions[len(r.Decisions)-1], true
+}
+
+// Withdrawal is the change by which a person ended the request; ok is false where none did.
+func (r Result) Withdrawal() (c Change, ok bool) {
+	if n := len(r.Changes); n > 0 && r.Outcome == Withdrawn && r.Changes[n-1].Kind == Withdraw {
+		return r.Changes[n-1], true
+	}
+	return Change{}, false
+}
+
 // RejectedError is the failure that a rejection gives to the open activity: final, and nothing that an operator must
 // look at.
 func RejectedError(d Decision) error {
@@ -66,8 +158,9 @@ func ResultOf(r Request, value any, err error, at time.Time) (res Result, ok boo
 	case errors.As(err, &canceled):
 		res = Result{Outcome: Withdrawn, EndedAt: at}
 		var end Result
-		if canceled.HasDetails() && canceled.Details(&end) == nil && end.Outcome == Expired {
-			res.Outcome = Expired
+		if canceled.HasDetails() && canceled.Details(&end) == nil &&
+			slices.Contains([]Outcome{Withdrawn, Expired, Changed, Failed}, end.Outcome) {
+			res.Outcome, res.Changes, res.Note = end.Outcome, end.Changes, end.Note
 		}
 		return res, true
 	case errors.As(err, &timeout):
@@ -143,8 +236,15 @@ func decided(r Request, d Decision, at time.Time) (Result, bool) {
 	default:
 		return Result{Outcome: Failed, EndedAt: at, Note: "The decision was about another request."}, false
 	}
+	d.Role = "" // The round says which.
+	if d.Outside() {
+		d.Via, d.Roles = Outside, nil
+	}
 	if d.Outside() || d.At.IsZero() {
 		d.At = at
+	}
+	if d.Option > 0 && d.Option <= len(r.Choices) {
+		d.Choice = r.Choices[d.Option-1].String()
 	}
 	return Result{Outcome: d.Outcome, Decisions: []Decision{d}, Card: d.Card, EndedAt: d.At}, true
 }

@@ -18,7 +18,10 @@ import (
 
 func TestResultOf(t *testing.T) {
 	t.Parallel()
-	r := workflows.Request{Title: "Greet World", Channel: "C0GENERAL1", ExpiresAt: deadline}
+	r := workflows.Request{
+		Title: "Greet World", Channel: "C0GENERAL1", ExpiresAt: deadline,
+		Choices: []workflows.Choice{{Label: "To staging", Value: "staging"}, {Label: "everywhere"}},
+	}
 	at := started.Add(time.Hour)
 	clicked := at.Add(-time.Second)
 	ours := func(o workflows.Outcome, digest string) map[string]any {
@@ -32,7 +35,7 @@ func TestResultOf(t *testing.T) {
 	rejection := decision
 	rejection.Outcome = workflows.Rejected
 	forged := decision
-	forged.By, forged.Digest, forged.At = workflows.Person{}, "", at
+	forged.By, forged.Digest, forged.At, forged.Via = workflows.Person{}, "", at, workflows.Outside
 	failed := func(note string) workflows.Result {
 		return workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: note}
 	}
@@ -44,11 +47,22 @@ func TestResultOf(t *testing.T) {
 	timed := decision
 	timed.At = at
 
+	// A click says the number of a choice, and which roles the person may fill.
+	chosen := decision
+	chosen.Choice, chosen.Option, chosen.Roles, chosen.Via = "staging", 1, []string{"sre"}, workflows.ViaHome
+	chosen.Inputs = map[string]string{"sum": "12.50"}
+	as := func(d workflows.Decision, change func(*workflows.Decision)) workflows.Decision {
+		change(&d)
+		return d
+	}
+	cancelled := func(details ...any) error { return temporal.NewCanceledError(details...) }
+	withdrawal := []workflows.Change{{Kind: workflows.Withdraw, By: bob, At: clicked, Via: workflows.ViaCommand}}
+
 	of := func(d workflows.Decision) workflows.Result {
 		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: d.At}
 	}
 	outside := func(o workflows.Outcome, reason string) workflows.Result {
-		return of(workflows.Decision{Outcome: o, At: at, Reason: reason})
+		return of(workflows.Decision{Outcome: o, At: at, Reason: reason, Via: workflows.Outside})
 	}
 	app := func(msg, errType string, details ...any) error {
 		return temporal.NewApplicationErrorWithOptions(msg, errType, temporal.ApplicationErrorOptions{NonRetryable: true, Details: details})
@@ -67,6 +81,37 @@ func TestResultOf(t *testing.T) {
 		"another's, by completion":         {value: ours(workflows.Rejected, "x"), want: failed(another)},
 		"approved in Slack at no time":     {value: asMap(t, untimed), want: of(timed), ok: true},
 		"no digest":                        {value: ours(workflows.Approved, ""), want: of(forged), ok: true},
+
+		"a choice, by its number": {
+			value: asMap(t, as(chosen, func(d *workflows.Decision) { d.Choice = "" })), want: of(chosen), ok: true,
+		},
+		"the number counts, and not the name": {
+			value: asMap(t, as(chosen, func(d *workflows.Decision) { d.Choice = "production" })), want: of(chosen), ok: true,
+		},
+		"the last choice, whose value is its label": {
+			value: asMap(t, as(chosen, func(d *workflows.Decision) { d.Option = 2 })),
+			want:  of(as(chosen, func(d *workflows.Decision) { d.Option, d.Choice = 2, "everywhere" })), ok: true,
+		},
+		"a choice that is not there": {
+			value: asMap(t, as(chosen, func(d *workflows.Decision) { d.Option, d.Choice = 3, "" })),
+			want:  of(as(chosen, func(d *workflows.Decision) { d.Option, d.Choice = 3, "" })), ok: true,
+		},
+		"a choice of minus one": {
+			value: asMap(t, as(chosen, func(d *workflows.Decision) { d.Option, d.Choice = -1, "" })),
+			want:  of(as(chosen, func(d *workflows.Decision) { d.Option, d.Choice = -1, "" })), ok: true,
+		},
+		"the role that they fill is not theirs to say": {
+			value: asMap(t, as(chosen, func(d *workflows.Decision) { d.Role = "security" })), want: of(chosen), ok: true,
+		},
+		"a choice from outside": {
+			value: map[string]any{"outcome": "approved", "choice": "staging", "roles": []any{"sre"}, "role": "sre", "via": "card"},
+			want:  of(workflows.Decision{Outcome: workflows.Approved, At: at, Choice: "staging", Via: workflows.Outside}), ok: true,
+		},
+		"a choice from outside, by its number": {
+			value: map[string]any{"outcome": "approved", "option": 1.0},
+			want:  of(workflows.Decision{Outcome: workflows.Approved, At: at, Choice: "staging", Option: 1, Via: workflows.Outside}), ok: true,
+		},
+		"inputs that are not text": {value: map[string]any{"outcome": "approved", "inputs": map[string]any{"a": 1.0}}, want: outside(workflows.Rejected, ""), ok: true},
 
 		"true":                        {value: true, want: outside(workflows.Approved, ""), ok: true},
 		"false":                       {value: false, want: outside(workflows.Rejected, ""), ok: true},
@@ -108,12 +153,33 @@ func TestResultOf(t *testing.T) {
 			want: outside(workflows.Rejected, ""), ok: true,
 		},
 
-		"cancelled":                   {err: temporal.NewCanceledError(), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
-		"cancelled as withdrawn":      {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Withdrawn}), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
-		"cancelled as expired":        {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Expired}), want: workflows.Result{Outcome: workflows.Expired, EndedAt: at}, ok: true},
-		"cancelled as approved":       {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Approved}), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
-		"cancelled by somebody else":  {err: temporal.NewCanceledError("no longer needed"), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
-		"cancelled, wrapped":          {err: fmt.Errorf("x: %w", temporal.NewCanceledError()), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled":                  {err: temporal.NewCanceledError(), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled as withdrawn":     {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Withdrawn}), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled as expired":       {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Expired}), want: workflows.Result{Outcome: workflows.Expired, EndedAt: at}, ok: true},
+		"cancelled as approved":      {err: temporal.NewCanceledError(workflows.Result{Outcome: workflows.Approved}), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled by somebody else": {err: temporal.NewCanceledError("no longer needed"), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled, wrapped":         {err: fmt.Errorf("x: %w", temporal.NewCanceledError()), want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true},
+		"cancelled as withdrawn by a person": {
+			err:  cancelled(workflows.Result{Outcome: workflows.Withdrawn, Changes: withdrawal}),
+			want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at, Changes: withdrawal}, ok: true,
+		},
+		"cancelled as approved, with changes": {
+			err:  cancelled(workflows.Result{Outcome: workflows.Approved, Changes: withdrawal}),
+			want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true,
+		},
+		"cancelled as nothing, with changes": {
+			err:  cancelled(workflows.Result{Changes: withdrawal}),
+			want: workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, ok: true,
+		},
+		"cancelled as changed": {err: cancelled(workflows.Result{Outcome: workflows.Changed}), want: workflows.Result{Outcome: workflows.Changed, EndedAt: at}, ok: true},
+		"cancelled as failed": {
+			err:  cancelled(workflows.Result{Outcome: workflows.Failed, Note: "The card could not be posted."}),
+			want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "The card could not be posted."}, ok: true,
+		},
+		"cancelled with somebody's decision": {
+			err:  cancelled(workflows.Result{Outcome: workflows.Expired, Decisions: []workflows.Decision{decision}, ByDeadline: true, Card: posted}),
+			want: workflows.Result{Outcome: workflows.Expired, EndedAt: at}, ok: true,
+		},
 		"timed out":                   {err: temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, errors.New("slack is away")), want: workflows.Result{Outcome: workflows.Expired, EndedAt: at}, ok: true},
 		"invalid request":             {err: workflows.InvalidRequestError("Nobody may decide."), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "Nobody may decide."}},
 		"refused by Slack":            {err: app("That channel is archived.", workflows.ErrTypeRefused), want: workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "That channel is archived."}},
@@ -133,6 +199,9 @@ func TestResultOf(t *testing.T) {
 			got, ok := workflows.ResultOf(r, tc.value, err, at)
 			if diff := cmp.Diff(tc.want, got); diff != "" || ok != tc.ok {
 				t.Errorf("ok is %v, want %v; result (-want +got):\n%s", ok, tc.ok, diff)
+			}
+			if c, ok := got.Withdrawal(); ok != (len(tc.want.Changes) > 0) || ok && c.By != bob {
+				t.Errorf("withdrawn by %+v, %v", c.By, ok)
 			}
 			d, decided := got.Decision()
 			if decided != (got.Outcome == workflows.Approved || got.Outcome == workflows.Rejected) {
@@ -193,5 +262,36 @@ func TestRejectedErrorSaysWhoAndWhy(t *testing.T) {
 				t.Errorf("RejectedError(%+v) = %v, want a final one that says %q", tc.d, err, tc.want)
 			}
 		})
+	}
+}
+
+func TestResultTellsWhoEndedIt(t *testing.T) {
+	t.Parallel()
+	approval, withdrawal := workflows.Decision{Outcome: workflows.Approved, By: bob}, workflows.Change{Kind: workflows.Withdraw, By: bob}
+	rejection := workflows.Decision{Outcome: workflows.Rejected, By: bob}
+	extension := workflows.Change{Kind: workflows.Extend, By: bob}
+	both := []workflows.Decision{approval, rejection}
+	for name, tc := range map[string]struct {
+		res       workflows.Result
+		decided   workflows.Outcome
+		withdrawn bool
+	}{
+		"nothing":                     {},
+		"approved":                    {workflows.Result{Outcome: workflows.Approved, Decisions: both[:1]}, workflows.Approved, false},
+		"rejected after an approval":  {workflows.Result{Outcome: workflows.Rejected, Decisions: both}, workflows.Rejected, false},
+		"expired after an approval":   {workflows.Result{Outcome: workflows.Expired, Decisions: both[:1]}, "", false},
+		"approved by the deadline":    {workflows.Result{Outcome: workflows.Approved, Decisions: both[:1], ByDeadline: true}, "", false},
+		"rejected by the deadline":    {workflows.Result{Outcome: workflows.Rejected, ByDeadline: true}, "", false},
+		"withdrawn by a person":       {workflows.Result{Outcome: workflows.Withdrawn, Changes: []workflows.Change{extension, withdrawal}}, "", true},
+		"withdrawn after an approval": {workflows.Result{Outcome: workflows.Withdrawn, Decisions: both[:1], Changes: []workflows.Change{withdrawal}}, "", true},
+		"cancelled":                   {workflows.Result{Outcome: workflows.Withdrawn, Changes: []workflows.Change{extension}}, "", false},
+		"withdrawn too late":          {workflows.Result{Outcome: workflows.Approved, Decisions: both[:1], Changes: []workflows.Change{withdrawal}}, workflows.Approved, false},
+	} {
+		if d, ok := tc.res.Decision(); ok != (tc.decided != "") || d.Outcome != tc.decided {
+			t.Errorf("%s: decided %q, %v; want %q", name, d.Outcome, ok, tc.decided)
+		}
+		if c, ok := tc.res.Withdrawal(); ok != tc.withdrawn || ok && c.By != bob {
+			t.Errorf("%s: withdrawn by %+v, %v; want %v", name, c.By, ok, tc.withdrawn)
+		}
 	}
 }

@@ -1,14 +1,16 @@
-// Package card draws requests as Slack messages: pure functions from the types of package workflows to Block Kit. A
-// card is a view of a request and never the source of truth; it is drawn anew for each state.
+// Package card draws requests as Slack messages and views: pure functions from the types of package workflows to Block
+// Kit. A card is a view of a request and never the source of truth; it is drawn anew for each state.
 //
-// Text of others stands in rich text elements only, which hold no markup. Lines of our own are mrkdwn with verbatim
-// set, so that Slack makes neither links nor mentions of what it finds in them.
+// Text of others stands in rich text elements, which hold no markup, or in plain text. Lines of our own are mrkdwn with
+// verbatim set, so that Slack makes neither links nor mentions of what it finds in them.
+//
+// What people wrote is cut where a message would become longer than Slack takes, the longest first; what the app says
+// itself is not. The top-level text of a message, which screen readers read, is what its blocks say.
 package card
 
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/slack-go/slack"
 
@@ -17,24 +19,27 @@ import (
 
 // IDs by which the bot knows what was clicked.
 const (
+	// ActionApprove is of the button; choices have "approve_1" to "approve_5" instead.
 	ActionApprove = "approve"
 	ActionReject  = "reject"
-	// BlockDecision begins the block ID of the buttons; the number of the round follows.
+	// ActionMore is of the card's menu; the values of its options are of [workflows.ChangeKind], or MenuShow.
+	ActionMore = "more"
+	MenuShow   = "show"
+	// ActionWithdraw is of a button in the home; its value is the reference.
+	ActionWithdraw = "withdraw"
+	// ActionPage begins the action ID of a button that turns a page in the home: "page_waiting_2" shows page 2, from 0,
+	// of the section waiting. The others are asked and decided.
+	ActionPage = "page"
+	// BlockDecision begins the block ID of the buttons that decide; on a card the number of the round follows, in the
+	// home "home" and a number.
 	BlockDecision = "decision"
-	// CallbackReject, BlockReason and ActionReason are of the modal that asks why.
-	CallbackReject = "reject"
-	BlockReason    = "reason"
-	ActionReason   = "reason"
 )
 
 // What is shown of untrusted text, in characters.
 const (
-	TitleLimit  = 150
-	TextLimit   = 2000
-	ReasonLimit = 1000
-	// topLimit is what screen readers get: Slack refuses an update over 4,000 characters.
-	// https://docs.slack.dev/reference/methods/chat.update#errors
-	topLimit = 4000
+	TitleLimit  = workflows.MaxTitle
+	TextLimit   = workflows.MaxText
+	ReasonLimit = workflows.MaxReason
 )
 
 // Message is what a Slack message shows: Blocks, and Text with the same content for screen readers and notifications.
@@ -44,187 +49,136 @@ type Message struct {
 }
 
 // Open draws an open request. Its buttons carry the reference.
-func Open(r workflows.Request, round int, reference string) Message {
-	who := Approvers(r.Approvers)
-	until := Date(r.ExpiresAt)
-	lines := []string{"May decide: " + who}
+func Open(r workflows.Round, reference string) Message {
+	var lines []string
 	if r.Requester != "" {
-		lines = append([]string{"Asked by " + user(r.Requester)}, lines...)
+		lines = append(lines, "Asked by "+user(r.Requester))
 	}
-	lines = append(lines, "Until "+until)
+	lines = append(lines, "May decide: "+mayDecide(r), until(r))
+	foot := []slack.Block{context(strings.Join(lines, between))}
+	switch {
+	case len(r.Decisions) > 0:
+		foot = append(foot, context(Progress(r)))
+	case count(r.Wanted()) > 1: // Who is missing is said above.
+		foot = append(foot, context(tally(r, r.Wanted())+" approved"))
+	}
+	if changed := changes(r.Changes); changed != "" {
+		foot = append(foot, context(changed))
+	}
+	foot = append(foot, Buttons(r, reference, fmt.Sprintf("%s-%d", BlockDecision, r.Number), true))
 
-	approve := slack.NewButtonBlockElement(ActionApprove, reference, plain("Approve")).WithStyle(slack.StylePrimary)
-	approve.AccessibilityLabel = label("Approve", title(r))
-	reject := slack.NewButtonBlockElement(ActionReject, reference, plain("Reject"))
-	reject.AccessibilityLabel = label("Reject", title(r))
-	return Message{
-		Text: top("Approval needed", r, strings.Join(lines, ". ")+"."),
-		Blocks: append(question("Approval needed", r),
-			context(strings.Join(lines, "  ·  ")),
-			slack.NewActionBlock(fmt.Sprintf("%s-%d", BlockDecision, round), approve, reject)),
-	}
+	body, inputs := parse(r.Text), current(r.Request, r.Decisions)
+	return message(func(limit int) []slack.Block {
+		return append(question("Approval needed", r.Request, body, inputs, limit), foot...)
+	})
 }
 
 // Closed draws a request that has ended: no buttons, and how it ended in words.
 func Closed(r workflows.Request, res workflows.Result) Message {
-	var (
-		line   = Sentence(res, Mrkdwn)
-		blocks = question(heading(res.Outcome), r)
-		said   = line
-	)
-	if quoted, spoken := reason(res); quoted != nil {
-		blocks = append(blocks, quoted)
-		said += spoken
-	}
+	sentence := mrkdwn(Sentence(res, Mrkdwn))
+	var foot []slack.Block
 	if r.Requester != "" {
-		line = strings.TrimSuffix(line, ".") + "  ·  Asked by " + user(r.Requester)
-		said += " Asked by " + user(r.Requester) + "."
+		foot = append(foot, context("Asked by "+user(r.Requester)))
 	}
-	return Message{Text: top(heading(res.Outcome), r, said), Blocks: append(blocks, context(line))}
+	if changed := changes(res.Changes); changed != "" {
+		foot = append(foot, context(changed))
+	}
+
+	body, inputs := parse(r.Text), final(r, res)
+	return message(func(limit int) []slack.Block {
+		blocks := append(question(heading(res.Outcome), r, body, inputs, limit), sentence)
+		if said := decisions(r, res, limit); len(said) > 0 {
+			blocks = append(blocks, slack.NewRichTextBlock("", said...))
+		}
+		return append(blocks, foot...)
+	})
 }
 
-// Notice is the line that tells the requester, in the card's thread, how the request ended.
-func Notice(r workflows.Request, res workflows.Result) Message {
-	line := Sentence(res, Mrkdwn)
-	m := Message{
-		Text: fmt.Sprintf("%s “%s”: %s", user(r.Requester), Escape(title(r), 2*TitleLimit), line),
-		Blocks: []slack.Block{
-			slack.NewRichTextBlock("", slack.NewRichTextSection(spans(user(r.Requester)+" “"+title(r)+"”", nil)...)),
-			mrkdwn(line),
-		},
+// Notice is the line that tells the requester how the request ended, in the card's thread. Where permalink is true it is
+// for a direct message, and leads to the card. Without a requester it is told to nobody by name.
+func Notice(r workflows.Request, res workflows.Result, permalink bool) Message {
+	head := &rich{}
+	if r.Requester != "" && !permalink {
+		head.user(r.Requester).text(" ")
 	}
-	if quoted, spoken := reason(res); quoted != nil {
-		m.Blocks = append(m.Blocks, quoted)
-		m.Text += spoken
-	}
-	return m
-}
+	head.text("“").add(spans(title(r), nil)).text("”:")
+	sentence := mrkdwn(Sentence(res, Mrkdwn))
+	url, _, ok := safeURL(res.Permalink)
 
-// reason shows why a decision was made, as a block and as words for the top-level text; nil where nobody said.
-func reason(res workflows.Result) (quoted slack.Block, spoken string) {
-	d, _ := res.Decision()
-	why := CleanLines(d.Reason, ReasonLimit)
-	if why == "" {
-		return nil, ""
-	}
-	return slack.NewRichTextBlock("", &slack.RichTextQuote{Type: slack.RTEQuote, Elements: spans(why, nil)}),
-		" Reason: " + Escape(why, topLimit/2)
+	return message(func(limit int) []slack.Block {
+		more := outcome(r, res, limit)
+		if d, ok := res.Decision(); ok { // Those before have lines in the thread.
+			more = append(more, said(d, limit)...)
+		}
+		if ok && permalink {
+			more = append(more, (&rich{}).link(url, openCard).section())
+		}
+		blocks := []slack.Block{slack.NewRichTextBlock("", head.section()), sentence}
+		if len(more) > 0 {
+			blocks = append(blocks, slack.NewRichTextBlock("", more...))
+		}
+		return blocks
+	})
 }
 
 // Plain is a message of untrusted text alone.
 func Plain(text string) Message {
-	text = CleanLines(text, TextLimit)
-	return Message{
-		Text:   Escape(text, topLimit),
-		Blocks: []slack.Block{slack.NewRichTextBlock("", slack.NewRichTextSection(spans(text, nil)...))},
-	}
+	return message(func(limit int) []slack.Block {
+		return []slack.Block{slack.NewRichTextBlock("", slack.NewRichTextSection(spans(CleanLines(text, limit), nil)...))}
+	})
 }
 
-// RejectModal asks for the reason of a rejection. metadata comes back with the submission.
-// https://docs.slack.dev/reference/views/modal-views
-func RejectModal(metadata string) slack.ModalViewRequest {
-	reason := slack.NewInputBlock(BlockReason, plain("Reason"), plain("The requester sees it, and so does everybody who sees the card."),
-		slack.NewPlainTextInputBlockElement(nil, ActionReason).WithMultiline(true).WithMaxLength(ReasonLimit))
-	return slack.ModalViewRequest{
-		Type:            slack.VTModal,
-		CallbackID:      CallbackReject,
-		Title:           plain("Reject Request"),
-		Submit:          plain("Reject"),
-		Close:           plain("Cancel"),
-		Blocks:          slack.Blocks{BlockSet: []slack.Block{reason.WithOptional(true)}},
-		PrivateMetadata: metadata,
-	}
-}
-
-// Markup is how people and dates are written.
-type Markup int
-
-// The kinds of markup.
 const (
-	Mrkdwn Markup = iota // in a message: Slack shows them in the reader's own way
-	Bare                 // where Slack reads no markup, as in a modal's error
+	// between separates what is said in one line.
+	between  = "  ·  "
+	openCard = "Open card"
 )
 
-// Sentence says how a request ended.
-func Sentence(res workflows.Result, m Markup) string {
-	when := ""
-	if !res.EndedAt.IsZero() {
-		when = " on " + Date(res.EndedAt)
-		if m == Bare {
-			when = " on " + utc(res.EndedAt)
-		}
-	}
-	if d, ok := res.Decision(); ok {
-		if d.Outside() {
-			return fmt.Sprintf("%s%s, decided outside Slack.", heading(res.Outcome), when)
-		}
-		by := user(d.By.ID)
-		if m == Bare {
-			by = Clean(d.By.Name, TitleLimit)
-		}
-		return fmt.Sprintf("%s by %s%s.", heading(res.Outcome), by, when)
-	}
-	switch res.Outcome {
-	case workflows.Expired:
-		return fmt.Sprintf("Expired%s: nobody decided in time.", when)
-	case workflows.Withdrawn:
-		return fmt.Sprintf("Withdrawn%s, before anybody decided.", when)
-	default:
-		s := fmt.Sprintf("Ended%s without a decision.", when)
-		if note := Clean(res.Note, ReasonLimit); note != "" {
-			if m == Mrkdwn { // It is text of others: no format, and nobody is mentioned.
-				note = escape(strings.NewReplacer("*", "", "_", "", "~", "", "`", "").Replace(Clean(note, ReasonLimit/2)))
-			}
-			s += " " + note
-		}
-		return s
-	}
-}
-
-// Approvers names who may decide, as mrkdwn.
-func Approvers(a workflows.Approvers) string {
-	var names []string
-	for _, id := range a.Users {
-		names = append(names, user(id))
-	}
-	for _, id := range a.Groups {
-		names = append(names, "<!subteam^"+escape(id)+">")
-	}
-	if a.Channel {
-		names = append(names, "anyone in this channel")
-	}
-	return strings.Join(names, ", ")
-}
-
-// Date shows a time in the reader's own zone. https://docs.slack.dev/messaging/formatting-message-text#date-formatting
-func Date(t time.Time) string {
-	return fmt.Sprintf("<!date^%d^{date_short} at {time}|%s>", t.Unix(), utc(t))
-}
-
-func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-func heading(o workflows.Outcome) string {
-	switch o {
-	case workflows.Approved:
-		return "Approved"
-	case workflows.Rejected:
-		return "Rejected"
-	case workflows.Expired:
-		return "Expired"
-	case workflows.Withdrawn:
-		return "Withdrawn"
-	default:
-		return "Ended"
-	}
-}
-
 // question shows what is asked, under a heading.
-func question(head string, r workflows.Request) []slack.Block {
-	parts := []slack.RichTextElement{slack.NewRichTextSection(spans(title(r), &slack.RichTextSectionTextStyle{Bold: true})...)}
-	if text := spans(CleanLines(r.Text, TextLimit), nil); len(text) > 0 {
-		parts = append(parts, slack.NewRichTextSection(text...))
+func question(head string, r workflows.Request, body markdown, inputs []value, limit int) []slack.Block {
+	parts := []slack.RichTextElement{slack.NewRichTextSection(spans(title(r), bold())...)}
+	parts = append(parts, body.draw(limit)...)
+	blocks := []slack.Block{slack.NewHeaderBlock(plain(head)), slack.NewRichTextBlock("", parts...)}
+	if facts := facts(r, inputs, limit); len(facts) > 0 {
+		blocks = append(blocks, slack.NewRichTextBlock("", facts...))
 	}
-	return []slack.Block{slack.NewHeaderBlock(plain(head)), slack.NewRichTextBlock("", parts...)}
+	return blocks
+}
+
+// facts shows the fields, the link, and the values of the inputs.
+func facts(r workflows.Request, inputs []value, limit int) []slack.RichTextElement {
+	var all []slack.RichTextElement
+	for _, f := range first(r.Fields, workflows.MaxFields) {
+		all = append(all, fact(Clean(f.Label, min(limit, workflows.MaxLabel))).
+			add(spans(CleanLines(f.Value, min(limit, workflows.MaxFieldValue)), nil)).section())
+	}
+	if r.Link.URL != "" {
+		text := Clean(r.Link.Text, min(limit, workflows.MaxLabel))
+		if text == "" {
+			text = "Details"
+		}
+		line := &rich{}
+		if url, host, ok := safeURL(r.Link.URL); ok {
+			line.link(url, linkText(text, r.Link.URL, host))
+		} else {
+			line.text(text + ": " + Clean(r.Link.URL, min(limit, workflows.MaxURL)))
+		}
+		all = append(all, line.section())
+	}
+	for i, in := range first(r.Inputs, workflows.MaxInputs) {
+		line := fact(inputLabel(in, i, min(limit, workflows.MaxLabel))).add(inputs[i].shown(in, limit))
+		if inputs[i].changed {
+			line.text(" (changed ").add(someone(inputs[i].by)).text(")")
+		}
+		all = append(all, line.section())
+	}
+	return all
+}
+
+// fact begins "Label: value".
+func fact(label string) *rich {
+	r := &rich{}
+	return r.add(spans(label+":", bold())).text(" ")
 }
 
 // title is what the request is called.
@@ -235,44 +189,4 @@ func title(r workflows.Request) string {
 	return "A request without a title"
 }
 
-// top is the top-level text: the whole content, for those who hear it. What we say ourselves, rest, stays whole.
-func top(head string, r workflows.Request, rest string) string {
-	s := title(r)
-	if text := CleanLines(r.Text, TextLimit); text != "" {
-		s += ". " + text
-	}
-	if !strings.HasSuffix(s, ".") {
-		s += "."
-	}
-	return head + ": " + Escape(s, topLimit-len([]rune(head+": "+" "+rest))) + " " + rest
-}
-
-// label is what a screen reader says of a button. Slack takes 75 characters, escaped; people are shown as such nowhere
-// in it.
-func label(verb, title string) string {
-	const limit = 75
-	s := verb + ": " + mention.ReplaceAllString(title, "a person")
-	for n := limit; len([]rune(escape(s))) > limit; n-- {
-		s = cut(s, n)
-	}
-	return s
-}
-
-func user(id string) string {
-	if id == "" {
-		return ""
-	}
-	return "<@" + escape(id) + ">"
-}
-
-func plain(s string) *slack.TextBlockObject {
-	return slack.NewTextBlockObject(slack.PlainTextType, s, false, false)
-}
-
-func context(line string) slack.Block {
-	return slack.NewContextBlock("", slack.NewTextBlockObject(slack.MarkdownType, line, false, true))
-}
-
-func mrkdwn(line string) slack.Block {
-	return slack.NewSectionBlock(slack.NewTextBlockObject(slack.MarkdownType, line, false, true), nil, nil)
-}
+func first[T any](all []T, n int) []T { return all[:min(len(all), n)] }

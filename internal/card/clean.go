@@ -35,6 +35,9 @@ func visible(s string) string {
 		before := seen
 		seen = false
 		switch {
+		case r > ' ' && r < 0x7f: // most of what is written
+			seen = true
+			return r
 		case unicode.IsSpace(r) || unicode.In(r, unicode.Zs, unicode.Zl, unicode.Zp):
 			return ' '
 		case r == unicode.ReplacementChar || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Cs, unicode.Co):
@@ -57,11 +60,16 @@ func visible(s string) string {
 
 // cut shortens s to limit characters, and shows that it did.
 func cut(s string, limit int) string {
-	r := []rune(s)
-	if len(r) <= limit {
-		return s
+	n, end := 0, 0
+	for i := range s {
+		if n++; n == limit {
+			end = i
+		}
+		if n > limit {
+			return s[:end] + "…"
+		}
 	}
-	return string(r[:limit-1]) + "…"
+	return s
 }
 
 // mention finds the people in untrusted text: the one piece of Slack's markup that we read.
@@ -121,8 +129,13 @@ func Escape(text string, limit int) string {
 	return b.String()
 }
 
-func escape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+func escape(s string) string { return escaper.Replace(s) }
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// length is how many characters Slack counts in a text: escaped.
+func length(s string) int {
+	return utf8.RuneCountInString(s) + 4*strings.Count(s, "&") + 3*strings.Count(s, "<") + 3*strings.Count(s, ">")
 }
 
 // markup is what Slack makes of links, channels and groups in the text of a command.
@@ -140,4 +153,22 @@ func Typed(text string) string {
 		return strings.TrimLeft(strings.Trim(m, "<>"), "#!")
 	})
 	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(text)
+}
+
+// token is what must stay whole in mrkdwn of ours.
+var token = regexp.MustCompile(`(?s)<[^<>]*>|&(?:amp|lt|gt);|.`)
+
+// cutMarkup shortens mrkdwn of ours to limit characters, between characters and pieces of markup.
+func cutMarkup(s string, limit int) string {
+	if utf8.RuneCountInString(s) <= limit {
+		return s
+	}
+	room, end := limit-1, 0
+	for _, m := range token.FindAllStringIndex(s, -1) {
+		if room -= utf8.RuneCountInString(s[m[0]:m[1]]); room < 0 {
+			break
+		}
+		end = m[1]
+	}
+	return s[:end] + "…"
 }

@@ -56,6 +56,10 @@ type Config struct {
 	Approvers Approvers `env:"APPROVERS"`
 	// AllowSelfApproval lets requesters decide their own requests.
 	AllowSelfApproval bool `env:"ALLOW_SELF_APPROVAL" envDefault:"false"`
+	// AllowGuests lets requests ask for guests to decide who are not named.
+	AllowGuests bool `env:"ALLOW_GUESTS" envDefault:"false"`
+	// AllowApprovalOnExpiry lets requests ask to count as approved where nobody decides in time.
+	AllowApprovalOnExpiry bool `env:"ALLOW_APPROVAL_ON_EXPIRY" envDefault:"false"`
 	// Requesters are those who may use the slash commands.
 	Requesters Requesters `env:"REQUESTERS" envDefault:"members"`
 	// Deadline is how long a request waits that says nothing else: a second to a year.
@@ -267,7 +271,7 @@ func (f *faults) parse(err error, vars map[string]string) {
 			f.add(name, one.Err.Error(), "list user IDs (U… or W…), user-group IDs (S…) or the word channel, separated by commas")
 		case "REQUESTERS":
 			f.add(name, one.Err.Error(), "list user IDs (U… or W…), user-group IDs (S…) or the word members, separated by commas")
-		case "ALLOW_SELF_APPROVAL":
+		case "ALLOW_SELF_APPROVAL", "ALLOW_GUESTS", "ALLOW_APPROVAL_ON_EXPIRY":
 			f.add(name, "is "+value, "write true or false")
 		case "DEADLINE":
 			f.add(name, "is "+value, "write a duration such as 90m, 24h or 168h")
@@ -386,6 +390,8 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("TASK_QUEUE", c.TaskQueue),
 		slog.String("APPROVERS", c.Approvers.String()),
 		slog.Bool("ALLOW_SELF_APPROVAL", c.AllowSelfApproval),
+		slog.Bool("ALLOW_GUESTS", c.AllowGuests),
+		slog.Bool("ALLOW_APPROVAL_ON_EXPIRY", c.AllowApprovalOnExpiry),
 		slog.String("REQUESTERS", c.Requesters.String()),
 		slog.Duration("DEADLINE", c.Deadline),
 		slog.String("REFERENCE_KEYS", strings.Join(c.ReferenceKeys.IDs(), ",")),

@@ -62,25 +62,28 @@ func TestEveryVariable(t *testing.T) {
 		"SLACK_BOT_TOKEN= "+botToken+"\r", "SLACK_APP_TOKEN="+appToken, "SLACK_SIGNING_SECRET="+secret,
 		"LISTEN_ADDRESS=127.0.0.1:0", "SLACK_API_URL=http://127.0.0.1:8080/api",
 		"TEMPORAL_ADDRESS=temporal.example:7233", "TEMPORAL_NAMESPACE=approvals", "TEMPORAL_API_KEY=secret-api-key",
-		"TASK_QUEUE=q", "APPROVERS=U1, W2,S3,,channel", "ALLOW_SELF_APPROVAL=true", "REQUESTERS=members,U4,S5",
+		"TASK_QUEUE=q", "APPROVERS=U1, W2,S3,,channel", "ALLOW_SELF_APPROVAL=true", "ALLOW_GUESTS=1", "ALLOW_APPROVAL_ON_EXPIRY=TRUE",
+		"REQUESTERS=members,U4,S5",
 		"DEADLINE=90m", "REFERENCE_KEYS="+reference.NewKey()+","+reference.NewKey(), "LOG_LEVEL=debug", "LOG_FORMAT=json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Config{
-		SlackBotToken:      botToken,
-		SlackAppToken:      appToken,
-		SlackSigningSecret: secret,
-		ListenAddress:      "127.0.0.1:0",
-		SlackAPIURL:        "http://127.0.0.1:8080/api/",
-		Temporal:           client.Options{HostPort: "temporal.example:7233", Namespace: "approvals"},
-		TaskQueue:          "q",
-		Approvers:          Approvers{Users: []string{"U1", "W2"}, Groups: []string{"S3"}, Channel: true},
-		AllowSelfApproval:  true,
-		Requesters:         Requesters{Users: []string{"U4"}, Groups: []string{"S5"}, Members: true},
-		Deadline:           90 * time.Minute,
-		LogLevel:           slog.LevelDebug,
-		LogFormat:          "json",
+		SlackBotToken:         botToken,
+		SlackAppToken:         appToken,
+		SlackSigningSecret:    secret,
+		ListenAddress:         "127.0.0.1:0",
+		SlackAPIURL:           "http://127.0.0.1:8080/api/",
+		Temporal:              client.Options{HostPort: "temporal.example:7233", Namespace: "approvals"},
+		TaskQueue:             "q",
+		Approvers:             Approvers{Users: []string{"U1", "W2"}, Groups: []string{"S3"}, Channel: true},
+		AllowSelfApproval:     true,
+		AllowGuests:           true,
+		AllowApprovalOnExpiry: true,
+		Requesters:            Requesters{Users: []string{"U4"}, Groups: []string{"S5"}, Members: true},
+		Deadline:              90 * time.Minute,
+		LogLevel:              slog.LevelDebug,
+		LogFormat:             "json",
 	}
 	if diff := diff(want, got); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -167,6 +170,8 @@ func TestFaults(t *testing.T) {
 		"approver one letter":     {[]string{"APPROVERS=U"}, []string{`APPROVERS has "U"`}},
 		"requesters channel":      {[]string{"REQUESTERS=channel"}, []string{`REQUESTERS has "channel": list user IDs (U… or W…), user-group IDs (S…) or the word members`}},
 		"self approval maybe":     {[]string{"ALLOW_SELF_APPROVAL=maybe"}, []string{`ALLOW_SELF_APPROVAL is "maybe": write true or false`}},
+		"guests maybe":            {[]string{"ALLOW_GUESTS=members"}, []string{`ALLOW_GUESTS is "members": write true or false`}},
+		"expiry maybe":            {[]string{"ALLOW_APPROVAL_ON_EXPIRY=approve"}, []string{`ALLOW_APPROVAL_ON_EXPIRY is "approve": write true or false`}},
 		"deadline in days":        {[]string{"DEADLINE=1d"}, []string{`DEADLINE is "1d": write a duration`}},
 		"deadline too short":      {[]string{"DEADLINE=999ms"}, []string{"DEADLINE is 999ms: it may be 1s to 8760h"}},
 		"deadline negative":       {[]string{"DEADLINE=-1h"}, []string{"DEADLINE is -1h0m0s"}},
@@ -180,6 +185,8 @@ func TestFaults(t *testing.T) {
 		"token as log format":     {[]string{"LOG_FORMAT=xoxb-1-secret"}, []string{"LOG_FORMAT is a Slack token: write text"}},
 		"token as deadline":       {[]string{"DEADLINE=xoxb-1-secret"}, []string{"DEADLINE is a Slack token: write a duration"}},
 		"token as self approval":  {[]string{"ALLOW_SELF_APPROVAL=xoxe.xoxb-1-secret"}, []string{"ALLOW_SELF_APPROVAL is a Slack token: write true"}},
+		"token as guests":         {[]string{"ALLOW_GUESTS=xoxb-1-secret"}, []string{"ALLOW_GUESTS is a Slack token: write true"}},
+		"token as expiry":         {[]string{"ALLOW_APPROVAL_ON_EXPIRY=xoxb-1-secret"}, []string{"ALLOW_APPROVAL_ON_EXPIRY is a Slack token: write true"}},
 		"token as own address":    {[]string{"LISTEN_ADDRESS=xapp-1-secret"}, []string{"LISTEN_ADDRESS is a Slack token: write host:port"}},
 		"token as API URL":        {[]string{"SLACK_API_URL=xoxb-1-secret"}, []string{"SLACK_API_URL is not an absolute"}},
 		"token as server":         {[]string{"TEMPORAL_ADDRESS=xoxb-1-secret"}, []string{"TEMPORAL_ADDRESS is a Slack token: write host:port"}},
@@ -358,7 +365,7 @@ func TestConfigShowsNoSecret(t *testing.T) {
 			t.Errorf("%s does not show the rest: %s", name, shown)
 		}
 	}
-	for _, want := range []string{"SLACK_BOT_TOKEN=*** ", "TEMPORAL_API_KEY=*** ", "REFERENCE_KEYS=" + c.ReferenceKeys.IDs()[0]} {
+	for _, want := range []string{"SLACK_BOT_TOKEN=*** ", "TEMPORAL_API_KEY=*** ", "ALLOW_GUESTS=false ", "ALLOW_APPROVAL_ON_EXPIRY=false ", "REFERENCE_KEYS=" + c.ReferenceKeys.IDs()[0]} {
 		if !strings.Contains(c.String(), want) {
 			t.Errorf("%q is not in %s", want, c)
 		}

@@ -42,17 +42,21 @@ const (
 	Deciding
 	// Ended: Result says how.
 	Ended
+	// Between: a decision was made, others are wanted, and the next round is about to open.
+	Between
 )
 
-// Activity is what Temporal knows of an activity. Only State is always set.
+// Activity is what Temporal knows of an open activity, and of the request that it belongs to. Only State is always set.
 type Activity struct {
 	State State
+	// ID is the activity that is open: the one that was asked for, or a later round of its request.
+	ID string
 	// StartedAt is when the attempt that has it started, by the server's clock; where it is Open.
 	StartedAt time.Time
-
-	// Request is what was asked, and Result how it ended; where it is Ended.
-	Request workflows.Request
-	Result  workflows.Result
+	// Round is the last round of the request, as its activity began it; where the history was read.
+	Round workflows.Round
+	// Result is how the request ended; where it is Ended.
+	Result workflows.Result
 	// WorkflowClosed says that nothing but the reader can close the card any more; where it is Ended.
 	WorkflowClosed bool
 
@@ -64,9 +68,9 @@ func (a Activity) Heartbeat(v any) (ok bool) {
 	return len(a.heartbeat.GetPayloads()) > 0 && converter.GetDefaultDataConverter().FromPayloads(a.heartbeat, v) == nil
 }
 
-// Look reads what has become of an activity. It costs one call where the activity is pending, and reads the
-// workflow's history where it is not. Errors are those of the calls; that Temporal does not know the workflow is
-// not one.
+// Look reads what has become of an open activity, and of its request. It costs one call where the activity is pending,
+// and reads the workflow's history where it is not. Errors are those of the calls; that Temporal does not know the
+// workflow is not one.
 func Look(ctx context.Context, t Temporal, workflowID, runID, activityID string) (Activity, error) {
 	d, err := t.DescribeWorkflowExecution(ctx, workflowID, runID)
 	if notFound(err) {
@@ -75,15 +79,36 @@ func Look(ctx context.Context, t Temporal, workflowID, runID, activityID string)
 	if err != nil {
 		return Activity{}, fmt.Errorf("describe workflow %s: %w", workflowID, err)
 	}
+	open := make(map[string]Activity)
 	// A closed workflow still lists the activities that were pending when it closed.
 	if d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		for _, p := range d.GetPendingActivities() {
-			if p.GetActivityId() == activityID {
-				return pending(p), nil
-			}
+			open[p.GetActivityId()] = pending(p)
 		}
 	}
-	a, err := ended(t.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT), activityID)
+	if a, ok := open[activityID]; ok {
+		return a, nil
+	}
+	a, err := Read(ctx, t, workflowID, runID, activityID)
+	if now, ok := open[a.ID]; ok && a.State == Deciding { // A later round of the request.
+		now.Round = a.Round
+		return now, err
+	}
+	return a, err
+}
+
+func pending(p *workflowpb.PendingActivityInfo) Activity {
+	a := Activity{ID: p.GetActivityId(), State: Open, heartbeat: p.GetHeartbeatDetails(), StartedAt: p.GetLastStartedTime().AsTime()}
+	if p.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || p.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSED {
+		a.State = Scheduled
+	}
+	return a
+}
+
+// Read reads from the workflow's history what has become of a request, of which activityID names one round. Where the
+// request has not ended the state is Deciding or Between: the history alone does not say more.
+func Read(ctx context.Context, t Temporal, workflowID, runID, activityID string) (Activity, error) {
+	a, err := read(t.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT), activityID)
 	if notFound(err) {
 		return Activity{State: Unknown}, nil
 	}
@@ -93,29 +118,44 @@ func Look(ctx context.Context, t Temporal, workflowID, runID, activityID string)
 	return a, nil
 }
 
-func pending(p *workflowpb.PendingActivityInfo) Activity {
-	a := Activity{State: Open, heartbeat: p.GetHeartbeatDetails(), StartedAt: p.GetLastStartedTime().AsTime()}
-	if p.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || p.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSED {
-		a.State = Scheduled
+// read reads the end of the activity's request from its workflow's history.
+func read(events client.HistoryEventIterator, activityID string) (Activity, error) {
+	question, _, _, ok := workflows.SplitActivityID(activityID)
+	if !ok {
+		return Activity{State: Unknown}, nil
 	}
-	return a
-}
-
-// ended reads the activity's end from its workflow's history.
-func ended(events client.HistoryEventIterator, activityID string) (Activity, error) {
 	var (
 		a         = Activity{State: Unknown}
+		asked     = false // the workflow had this activity
 		scheduled int64
 		last      *historypb.HistoryEvent
-		answered  bool
-		cause     workflows.Outcome // why the workflow had it cancelled
+		end       workflows.EndDecisionInput // why the workflow had the last round cancelled
 	)
 	finish := func(e *historypb.HistoryEvent, of int64, value any, err error) {
 		if scheduled == 0 || of != scheduled {
 			return
 		}
-		a.State = Ended
-		a.Result, answered = workflows.ResultOf(a.Request, value, err, e.GetEventTime().AsTime())
+		res, answered := workflows.ResultOf(a.Round.Request, value, err, e.GetEventTime().AsTime())
+		if end.Outcome != "" && (!answered || res.Outcome == workflows.Withdrawn) {
+			// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
+			res = workflows.Result{Outcome: end.Outcome, Changes: end.Changes, Note: end.Note, EndedAt: e.GetEventTime().AsTime()}
+			answered = true
+		}
+		if !answered {
+			res.Decisions, res.Changes = a.Round.Decisions, a.Round.Changes
+			a.State, a.Result = Ended, res
+			return
+		}
+		next, result, ended := a.Round.After(res)
+		if !ended && end.Outcome != "" && end.Outcome != workflows.Changed {
+			// A decision came first, one of several that are wanted: the workflow ends the request all the same.
+			next, result, ended = next.After(workflows.Result{
+				Outcome: end.Outcome, Changes: end.Changes, Note: end.Note, EndedAt: e.GetEventTime().AsTime(),
+			})
+		}
+		if a.Round, a.State = next, Between; ended {
+			a.State, a.Result = Ended, result
+		}
 	}
 	for events.HasNext() {
 		e, err := events.Next()
@@ -126,12 +166,22 @@ func ended(events client.HistoryEventIterator, activityID string) (Activity, err
 		switch {
 		case e.GetActivityTaskScheduledEventAttributes() != nil:
 			s := e.GetActivityTaskScheduledEventAttributes()
-			if s.GetActivityId() == activityID {
-				scheduled, a.State = e.GetEventId(), Deciding
-				a.Request = request(s.GetInput())
+			if q, _, _, ok := workflows.SplitActivityID(s.GetActivityId()); ok && q == question {
+				scheduled, a.State, a.ID, end = e.GetEventId(), Deciding, s.GetActivityId(), workflows.EndDecisionInput{}
+				a.Round = input[workflows.Round](s.GetInput())
+				asked = asked || a.ID == activityID
 			}
-			if in, ok := endDecision(s); ok && in.ActivityID == activityID {
-				cause = in.Outcome
+			switch s.GetActivityType().GetName() {
+			case workflows.EndDecision:
+				if in := input[workflows.EndDecisionInput](s.GetInput()); in.ActivityID == a.ID {
+					end = in
+				}
+			case workflows.CloseCard, workflows.TellRequester:
+				// How it ended, in the workflow's own words.
+				c := input[workflows.Closing](s.GetInput())
+				if q, _, _, ok := workflows.SplitActivityID(c.ActivityID); ok && q == question && c.Result.Outcome != "" {
+					a.State, a.Result = Ended, c.Result
+				}
 			}
 		case e.GetActivityTaskCompletedEventAttributes() != nil:
 			c := e.GetActivityTaskCompletedEventAttributes()
@@ -148,18 +198,20 @@ func ended(events client.HistoryEventIterator, activityID string) (Activity, err
 			finish(e, c.GetScheduledEventId(), nil, canceled(c.GetDetails()))
 		}
 	}
-	if a.State == Ended && cause != "" && (!answered || a.Result.Outcome == workflows.Withdrawn) {
-		// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
-		a.Result = workflows.Result{Outcome: cause, EndedAt: a.Result.EndedAt}
+	if !asked {
+		return Activity{State: Unknown}, nil
 	}
 	note, closed := workflowEnd(last)
-	if a.State == Unknown || !closed {
+	if !closed {
 		return a, nil
 	}
 	a.WorkflowClosed = true
-	if a.State == Deciding { // No decision will come into this history any more.
+	if a.State == Deciding || a.State == Between { // No decision will come into this history any more.
 		a.State = Ended
-		a.Result = workflows.Result{Outcome: workflows.Failed, EndedAt: last.GetEventTime().AsTime(), Note: note}
+		a.Result = workflows.Result{
+			Outcome: workflows.Failed, Decisions: a.Round.Decisions, Changes: a.Round.Changes,
+			EndedAt: last.GetEventTime().AsTime(), Note: note,
+		}
 	}
 	return a, nil
 }
@@ -182,18 +234,10 @@ func workflowEnd(e *historypb.HistoryEvent) (note string, closed bool) {
 	}
 }
 
-// endDecision reads the input of an EndDecision activity.
-func endDecision(s *historypb.ActivityTaskScheduledEventAttributes) (in workflows.EndDecisionInput, ok bool) {
-	ok = s.GetActivityType().GetName() == workflows.EndDecision &&
-		converter.GetDefaultDataConverter().FromPayloads(s.GetInput(), &in) == nil
-	return in, ok
-}
-
-// request reads the request from an activity's input. Each activity that stays open has it as its first argument.
-func request(input *commonpb.Payloads) (r workflows.Request) {
-	// An input that is none leaves an empty request, and a card without its text.
-	_ = converter.GetDefaultDataConverter().FromPayloads(input, &r)
-	return r
+// input decodes an activity's input. One that is none leaves the zero value, and a card without its text.
+func input[T any](p *commonpb.Payloads) (v T) {
+	_ = converter.GetDefaultDataConverter().FromPayloads(p, &v)
+	return v
 }
 
 // value decodes a result without a type; nil where there is none.

@@ -126,17 +126,21 @@ func TestLookAtTheHistory(t *testing.T) {
 	rejection := d
 	rejection.Outcome = workflows.Rejected
 	of := func(d workflows.Decision) workflows.Result {
-		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: d.At}
+		return workflows.Result{Outcome: d.Outcome, Decisions: []workflows.Decision{d}, Card: d.Card, EndedAt: d.At, Digest: d.Digest}
+	}
+	none := func(o workflows.Outcome) workflows.Result {
+		return workflows.Result{Outcome: o, EndedAt: at, Digest: d.Digest}
 	}
 	outside := func(o workflows.Outcome, reason string) workflows.Result {
-		return of(workflows.Decision{Outcome: o, At: at, Reason: reason})
+		res := none(o)
+		res.Decisions = []workflows.Decision{{Outcome: o, At: at, Via: workflows.Outside, Reason: reason}}
+		return res
 	}
 	// The encodings are binary/encrypted, json/plain and binary/plain.
 	const unreadable = `{"payloads":[{"metadata":{"encoding":"YmluYXJ5L2VuY3J5cHRlZA=="},"data":"AAEC"}]}`
 	const malformed = `{"payloads":[{"metadata":{"encoding":"anNvbi9wbGFpbg=="},"data":"AAEC"}]}`
 	const binary = `{"payloads":[{"metadata":{"encoding":"YmluYXJ5L3BsYWlu"},"data":"AAEC"}]}`
 	const unread = "The request ended without an answer that can be read."
-	none := func(o workflows.Outcome) workflows.Result { return workflows.Result{Outcome: o, EndedAt: at} }
 	ending := func(activityID string, o workflows.Outcome) string {
 		return event(6, "ACTIVITY_TASK_SCHEDULED", fmt.Sprintf(`{"activityId":"6","activityType":{"name":"EndDecision"},"input":%s}`,
 			payloads(workflows.EndDecisionInput{ActivityID: activityID, Outcome: o})))
@@ -169,11 +173,11 @@ func TestLookAtTheHistory(t *testing.T) {
 		"completed with bytes":               {[]string{asked, completed(binary)}, Ended, outside(workflows.Approved, ""), false},
 		"failed by the CLI":                  {[]string{asked, failed(`{"message":"not like this","applicationFailureInfo":{"nonRetryable":true}}`)}, Ended, outside(workflows.Rejected, "not like this"), false},
 		"could not be asked":                 {[]string{asked, failed(`{"message":"That channel is archived.","applicationFailureInfo":{"type":"SlackRefused","nonRetryable":true}}`)}, Ended, workflows.Result{Outcome: workflows.Failed, EndedAt: at, Note: "That channel is archived."}, false},
-		"timed out":                          {[]string{asked, event(7, "ACTIVITY_TASK_TIMED_OUT", `{"scheduledEventId":"5","failure":{"message":"timeout","timeoutFailureInfo":{"timeoutType":"TIMEOUT_TYPE_SCHEDULE_TO_CLOSE"}}}`)}, Ended, workflows.Result{Outcome: workflows.Expired, EndedAt: at}, false},
-		"expired":                            {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Expired}))}, Ended, workflows.Result{Outcome: workflows.Expired, EndedAt: at}, false},
-		"withdrawn":                          {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Withdrawn}))}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
-		"cancelled without details":          {[]string{asked, canceled(`{}`)}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
-		"cancelled before an attempt had it": {[]string{asked, canceled(payloads("ACTIVITY_ID_NOT_STARTED"))}, Ended, workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at}, false},
+		"timed out":                          {[]string{asked, event(7, "ACTIVITY_TASK_TIMED_OUT", `{"scheduledEventId":"5","failure":{"message":"timeout","timeoutFailureInfo":{"timeoutType":"TIMEOUT_TYPE_SCHEDULE_TO_CLOSE"}}}`)}, Ended, none(workflows.Expired), false},
+		"expired":                            {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Expired}))}, Ended, none(workflows.Expired), false},
+		"withdrawn":                          {[]string{asked, canceled(payloads(workflows.Result{Outcome: workflows.Withdrawn}))}, Ended, none(workflows.Withdrawn), false},
+		"cancelled without details":          {[]string{asked, canceled(`{}`)}, Ended, none(workflows.Withdrawn), false},
+		"cancelled before an attempt had it": {[]string{asked, canceled(payloads("ACTIVITY_ID_NOT_STARTED"))}, Ended, none(workflows.Withdrawn), false},
 		"completed about another request": {[]string{asked, completed(payloads(another))}, Ended, workflows.Result{
 			Outcome: workflows.Failed, EndedAt: at, Note: "The decision was about another request.",
 		}, false},
@@ -211,7 +215,7 @@ func TestLookAtTheHistory(t *testing.T) {
 				t.Errorf("result (-want +got):\n%s", diff)
 			}
 			if a.State != Unknown {
-				if diff := cmp.Diff(question, a.Request); diff != "" {
+				if diff := cmp.Diff(question, a.Round.Request); diff != "" {
 					t.Errorf("request (-want +got):\n%s", diff)
 				}
 			}
@@ -333,7 +337,265 @@ func TestRequestThatIsNone(t *testing.T) {
 	t.Parallel()
 	strange := event(5, "ACTIVITY_TASK_SCHEDULED", fmt.Sprintf(`{"activityId":%q,"input":%s}`, id, payloads([]int{1})))
 	a, err := Look(t.Context(), &fake{history: history(t, strange, event(7, "ACTIVITY_TASK_COMPLETED", `{"scheduledEventId":"5"}`))}, "greet-1", "run-1", id)
-	if err != nil || a.State != Ended || a.Request.Title != "" || a.Result.Outcome != workflows.Approved {
+	if err != nil || a.State != Ended || a.Round.Title != "" || a.Result.Outcome != workflows.Approved {
 		t.Errorf("Look = %+v, %v; want an end of an empty request", a, err)
+	}
+}
+
+// asked is the event that opens a round.
+func asked(number int, activityID string, r workflows.Round) string {
+	return event(number, "ACTIVITY_TASK_SCHEDULED", fmt.Sprintf(`{"activityId":%q,"activityType":{"name":"AwaitDecision"},"input":%s}`, activityID, payloads(r)))
+}
+
+// step is the event that schedules another activity of the workflow.
+func step(number int, kind string, input any) string {
+	return event(number, "ACTIVITY_TASK_SCHEDULED", fmt.Sprintf(`{"activityId":"%d","activityType":{"name":%q},"input":%s}`, number, kind, payloads(input)))
+}
+
+func completed(number, of int, result any) string {
+	return event(number, "ACTIVITY_TASK_COMPLETED", fmt.Sprintf(`{"scheduledEventId":"%d","result":%s}`, of, payloads(result)))
+}
+
+func cancelled(number, of int, details any) string {
+	return event(number, "ACTIVITY_TASK_CANCELED", fmt.Sprintf(`{"scheduledEventId":"%d","details":%s}`, of, payloads(details)))
+}
+
+// Round by round: a request that needs two approvals.
+func TestRounds(t *testing.T) {
+	t.Parallel()
+	const (
+		first, second = "AB2CDE-1-decision-1-0000aaaa", "AB2CDE-1-decision-2-0000aaaa"
+		escalated     = "AB2CDE-1-decision-2-0000bbbb"
+		other         = "AB2CDE-2-decision-1-0000aaaa" // of another question
+		terminated    = "The workflow that asked was terminated."
+	)
+	r := question
+	r.Required = 2
+	r.Approvers.Groups = []string{"S0SRE00001"}
+	sum := r.Digest()
+	digest := hex.EncodeToString(sum[:])
+	carol := workflows.Person{ID: "U0CAROL001", Name: "carol", Team: "T0SIM0001"}
+	says := func(who workflows.Person, o workflows.Outcome, after time.Duration) workflows.Decision {
+		return workflows.Decision{Outcome: o, By: who, At: clicked.Add(after), Via: workflows.ViaCard, Digest: digest, Card: posted}
+	}
+	bobs, carols := says(bob, workflows.Approved, 0), says(carol, workflows.Approved, time.Second)
+	no := says(carol, workflows.Rejected, time.Second)
+	round := func(n int, ds ...workflows.Decision) workflows.Round {
+		return workflows.Round{Request: r, Number: n, Decisions: ds}
+	}
+	more := workflows.Change{Kind: workflows.Escalate, At: clicked, Approvers: workflows.Approvers{Users: []string{"U0ERIN0001"}}}
+	extended := workflows.Change{Kind: workflows.Extend, By: bob, At: clicked, Until: at.Add(time.Hour)}
+	withdrawal := workflows.Change{Kind: workflows.Withdraw, By: workflows.Person{ID: "U0ALICE001"}, At: at}
+	withMore := round(2, bobs)
+	withMore.Changes = []workflows.Change{more}
+	until := func(o workflows.OnExpiry) workflows.Round { r := round(1); r.OnExpiry = o; return r }
+	digestOf := func(r workflows.Round) string { sum := r.Digest(); return hex.EncodeToString(sum[:]) }
+
+	result := func(o workflows.Outcome, ds ...workflows.Decision) workflows.Result {
+		return workflows.Result{Outcome: o, Decisions: ds, EndedAt: at, Digest: digest}
+	}
+	byPerson := func(o workflows.Outcome, ds ...workflows.Decision) workflows.Result {
+		res := result(o, ds...)
+		res.Card, res.EndedAt = posted, ds[len(ds)-1].At
+		return res
+	}
+	changed := func(res workflows.Result, cs ...workflows.Change) workflows.Result { res.Changes = cs; return res }
+	own := byPerson(workflows.Approved, bobs, carols)
+	own.Permalink = "https://sim.slack.com/archives/C0GENERAL1/p12"
+	ending := func(o workflows.Outcome, activityID string) workflows.EndDecisionInput {
+		return workflows.EndDecisionInput{ActivityID: activityID, Outcome: o}
+	}
+	withdrawing := func(activityID string) workflows.EndDecisionInput {
+		in := ending(workflows.Withdrawn, activityID)
+		in.Changes = []workflows.Change{withdrawal}
+		return in
+	}
+	byDeadline := func(o workflows.Outcome, on workflows.OnExpiry) workflows.Result {
+		return workflows.Result{Outcome: o, ByDeadline: true, EndedAt: at, Digest: digestOf(until(on))}
+	}
+	stopped := func(number int) string { return event(number, "WORKFLOW_EXECUTION_TERMINATED", `{}`) }
+	// The first approval, and the round after it.
+	begun := []string{asked(5, first, round(1)), completed(6, 5, bobs), asked(7, second, round(2, bobs))}
+	then := func(events ...string) []string { return append(begun[:len(begun):len(begun)], events...) }
+
+	for name, tc := range map[string]struct {
+		events []string
+		of     string // the activity that is asked for; empty: the first
+		state  State
+		id     string
+		round  int
+		want   workflows.Result
+		closed bool
+	}{
+		"one of two":                  {[]string{asked(5, first, round(1)), completed(6, 5, bobs)}, "", Between, first, 2, workflows.Result{}, false},
+		"one of two, and the next":    {begun, "", Deciding, second, 2, workflows.Result{}, false},
+		"one of two, by the next":     {begun, second, Deciding, second, 2, workflows.Result{}, false},
+		"one of two, twice":           {then(completed(8, 7, bobs)), "", Between, second, 3, workflows.Result{}, false},
+		"both":                        {then(completed(8, 7, carols)), "", Ended, second, 3, byPerson(workflows.Approved, bobs, carols), false},
+		"both, by the last":           {then(completed(8, 7, carols)), second, Ended, second, 3, byPerson(workflows.Approved, bobs, carols), false},
+		"one, and a rejection":        {then(completed(8, 7, no)), "", Ended, second, 3, byPerson(workflows.Rejected, bobs, no), false},
+		"a round that never was":      {begun, "AB2CDE-1-decision-3-0000aaaa", Unknown, "", 0, workflows.Result{}, false},
+		"a round with another policy": {begun, "AB2CDE-1-decision-1-0000cccc", Unknown, "", 0, workflows.Result{}, false},
+		"another question meanwhile":  {then(asked(8, other, round(1)), completed(9, 8, carols)), "", Deciding, second, 2, workflows.Result{}, false},
+		"another question is asked":   {then(asked(8, other, round(1))), other, Deciding, other, 1, workflows.Result{}, false},
+
+		"expired with one":                 {then(step(8, "EndDecision", ending(workflows.Expired, second)), cancelled(9, 7, workflows.Result{Outcome: workflows.Expired})), "", Ended, second, 3, result(workflows.Expired, bobs), false},
+		"expired with one, not started":    {then(step(8, "EndDecision", ending(workflows.Expired, second)), cancelled(9, 7, "ACTIVITY_ID_NOT_STARTED")), "", Ended, second, 3, result(workflows.Expired, bobs), false},
+		"withdrawn with one":               {then(step(8, "EndDecision", withdrawing(second)), cancelled(9, 7, workflows.Result{Outcome: workflows.Withdrawn, Changes: []workflows.Change{withdrawal}})), "", Ended, second, 3, changed(result(workflows.Withdrawn, bobs), withdrawal), false},
+		"withdrawn with one, not started":  {then(step(8, "EndDecision", withdrawing(second)), cancelled(9, 7, "ACTIVITY_ID_NOT_STARTED")), "", Ended, second, 3, changed(result(workflows.Withdrawn, bobs), withdrawal), false},
+		"expired, and the last came first": {then(step(8, "EndDecision", ending(workflows.Expired, second)), completed(9, 7, carols)), "", Ended, second, 3, byPerson(workflows.Approved, bobs, carols), false},
+		"expired, and one of two came first": {
+			[]string{asked(5, first, round(1)), step(6, "EndDecision", ending(workflows.Expired, first)), completed(7, 5, bobs)},
+			"", Ended, first, 3,
+			result(workflows.Expired, bobs), false,
+		},
+		"withdrawn, and one of two came first": {
+			[]string{asked(5, first, round(1)), step(6, "EndDecision", withdrawing(first)), completed(7, 5, bobs)},
+			"", Ended, first, 3,
+			changed(result(workflows.Withdrawn, bobs), withdrawal), false,
+		},
+		"no answer that can be read": {
+			then(completed(8, 7, map[string]any{"outcome": "approved", "digest": strings.Repeat("0", 64)})), "", Ended, second, 2,
+			workflows.Result{Outcome: workflows.Failed, Decisions: []workflows.Decision{bobs}, EndedAt: at, Note: "The decision was about another request."},
+			false,
+		},
+
+		"changed":                           {[]string{asked(5, first, round(1, bobs)), step(6, "EndDecision", ending(workflows.Changed, first)), cancelled(7, 5, workflows.Result{Outcome: workflows.Changed})}, "", Between, first, 2, workflows.Result{}, false},
+		"changed, not started":              {[]string{asked(5, first, round(1, bobs)), step(6, "EndDecision", ending(workflows.Changed, first)), cancelled(7, 5, "ACTIVITY_ID_NOT_STARTED")}, "", Between, first, 2, workflows.Result{}, false},
+		"changed, and the next":             {[]string{asked(5, first, round(1, bobs)), cancelled(6, 5, workflows.Result{Outcome: workflows.Changed}), asked(7, escalated, withMore)}, "", Deciding, escalated, 2, workflows.Result{}, false},
+		"changed, and one of two was first": {[]string{asked(5, first, round(1)), step(6, "EndDecision", ending(workflows.Changed, first)), completed(7, 5, bobs)}, "", Between, first, 2, workflows.Result{}, false},
+		"changed, and then approved": {
+			[]string{asked(5, first, round(1, bobs)), cancelled(6, 5, workflows.Result{Outcome: workflows.Changed}), asked(7, escalated, withMore), completed(8, 7, carols)},
+			"", Ended, escalated, 3,
+			changed(byPerson(workflows.Approved, bobs, carols), more), false,
+		},
+
+		"changed, and then cancelled": {[]string{
+			asked(5, first, round(1, bobs)), step(6, "EndDecision", ending(workflows.Changed, first)), cancelled(7, 5, workflows.Result{Outcome: workflows.Changed}),
+			asked(8, escalated, withMore), cancelled(9, 8, "ACTIVITY_ID_NOT_STARTED"),
+		}, "", Ended, escalated, 3, changed(result(workflows.Withdrawn, bobs), more), false},
+
+		"approved by its deadline": {[]string{asked(5, first, until(workflows.ApproveOnExpiry)), cancelled(6, 5, workflows.Result{Outcome: workflows.Expired})}, "", Ended, first, 2, byDeadline(workflows.Approved, workflows.ApproveOnExpiry), false},
+		"rejected by its deadline": {[]string{asked(5, first, until(workflows.RejectOnExpiry)), cancelled(6, 5, workflows.Result{Outcome: workflows.Expired})}, "", Ended, first, 2, byDeadline(workflows.Rejected, workflows.RejectOnExpiry), false},
+		"withdrawn before it would be approved": {
+			[]string{asked(5, first, until(workflows.ApproveOnExpiry)), cancelled(6, 5, workflows.Result{Outcome: workflows.Withdrawn})},
+			"", Ended, first, 2,
+			workflows.Result{Outcome: workflows.Withdrawn, EndedAt: at, Digest: digestOf(until(workflows.ApproveOnExpiry))},
+			false,
+		},
+
+		"closed by its workflow":     {then(completed(8, 7, carols), step(9, "CloseCard", workflows.Closing{ActivityID: second, Result: own})), "", Ended, second, 3, own, false},
+		"told by its workflow":       {then(completed(8, 7, carols), step(9, "TellRequester", workflows.Closing{ActivityID: second, Result: own})), "", Ended, second, 3, own, false},
+		"its workflow knows more":    {then(step(8, "CloseCard", workflows.Closing{ActivityID: second, Result: changed(result(workflows.Expired, bobs), extended)})), "", Ended, second, 2, changed(result(workflows.Expired, bobs), extended), false},
+		"closing of another":         {then(step(8, "CloseCard", workflows.Closing{ActivityID: other, Result: own})), "", Deciding, second, 2, workflows.Result{}, false},
+		"closing without an end":     {then(step(8, "CloseCard", workflows.Closing{ActivityID: second})), "", Deciding, second, 2, workflows.Result{}, false},
+		"closing that is none":       {then(step(8, "CloseCard", []int{1})), "", Deciding, second, 2, workflows.Result{}, false},
+		"an end that is none":        {then(step(8, "EndDecision", []int{1}), completed(9, 7, carols)), "", Ended, second, 3, byPerson(workflows.Approved, bobs, carols), false},
+		"an end of the round before": {then(step(8, "EndDecision", ending(workflows.Expired, first)), cancelled(9, 7, "ACTIVITY_ID_NOT_STARTED")), "", Ended, second, 3, result(workflows.Withdrawn, bobs), false},
+
+		"terminated between rounds": {
+			[]string{asked(5, first, round(1)), completed(6, 5, bobs), stopped(7)},
+			"", Ended, first, 2,
+			workflows.Result{Outcome: workflows.Failed, Decisions: []workflows.Decision{bobs}, EndedAt: at, Note: terminated},
+			true,
+		},
+		"terminated in the middle": {
+			then(stopped(8)), "", Ended, second, 2,
+			workflows.Result{Outcome: workflows.Failed, Decisions: []workflows.Decision{bobs}, EndedAt: at, Note: terminated},
+			true,
+		},
+		"terminated after a change": {
+			[]string{asked(5, first, round(1, bobs)), cancelled(6, 5, workflows.Result{Outcome: workflows.Changed}), asked(7, escalated, withMore), stopped(8)},
+			"", Ended, escalated, 2,
+			workflows.Result{Outcome: workflows.Failed, Decisions: []workflows.Decision{bobs}, Changes: []workflows.Change{more}, EndedAt: at, Note: terminated},
+			true,
+		},
+		"terminated after its end":    {then(completed(8, 7, carols), stopped(9)), "", Ended, second, 3, byPerson(workflows.Approved, bobs, carols), true},
+		"terminated, and never asked": {then(stopped(8)), "AB2CDE-1-decision-3-0000aaaa", Unknown, "", 0, workflows.Result{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if tc.of == "" {
+				tc.of = first
+			}
+			f := &fake{history: history(t, tc.events...)}
+			for read, do := range map[string]func() (Activity, error){
+				"Look": func() (Activity, error) { return Look(t.Context(), f, "ask-1", "run-1", tc.of) },
+				"Read": func() (Activity, error) { return Read(t.Context(), f, "ask-1", "run-1", tc.of) },
+			} {
+				a, err := do()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a.State != tc.state || a.ID != tc.id || a.Round.Number != tc.round || a.WorkflowClosed != tc.closed {
+					t.Errorf("%s: state %d of %q in round %d, workflow closed %v; want %d, %q, %d, %v",
+						read, a.State, a.ID, a.Round.Number, a.WorkflowClosed, tc.state, tc.id, tc.round, tc.closed)
+				}
+				if diff := cmp.Diff(tc.want, a.Result); diff != "" {
+					t.Errorf("%s: result (-want +got):\n%s", read, diff)
+				}
+			}
+		})
+	}
+
+	pending := func(activityID string, s enumspb.PendingActivityState) *fake {
+		return &fake{
+			history: history(t, begun...),
+			pending: []*workflowpb.PendingActivityInfo{
+				pendingInfo(t, other, enumspb.PENDING_ACTIVITY_STATE_STARTED, nil), pendingInfo(t, activityID, s, posted),
+			},
+		}
+	}
+	for name, tc := range map[string]struct {
+		f     *fake
+		of    string
+		state State
+		id    string
+		round int // 0: the history is not read
+	}{
+		"a later round is open":        {pending(second, enumspb.PENDING_ACTIVITY_STATE_STARTED), first, Open, second, 2},
+		"a later round is not started": {pending(second, enumspb.PENDING_ACTIVITY_STATE_SCHEDULED), first, Scheduled, second, 2},
+		"the round is open":            {pending(second, enumspb.PENDING_ACTIVITY_STATE_STARTED), second, Open, second, 0},
+		"the history has gone on since": {func() *fake {
+			f := pending(second, enumspb.PENDING_ACTIVITY_STATE_STARTED)
+			f.history = history(t, then(completed(8, 7, carols))...)
+			return f
+		}(), first, Ended, second, 3},
+		"the history lags behind the round": {pending("AB2CDE-1-decision-3-0000aaaa", enumspb.PENDING_ACTIVITY_STATE_STARTED), first, Deciding, second, 2},
+		"another question is open":          {pending("AB2CDE-3-decision-1-0000aaaa", enumspb.PENDING_ACTIVITY_STATE_STARTED), first, Deciding, second, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, err := Look(t.Context(), tc.f, "ask-1", "run-1", tc.of)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.State != tc.state || a.ID != tc.id || a.Round.Number != tc.round {
+				t.Errorf("state %d of %q in round %d; want %d, %q, %d", a.State, a.ID, a.Round.Number, tc.state, tc.id, tc.round)
+			}
+			var card workflows.Card
+			if open := tc.state == Open || tc.state == Scheduled; a.Heartbeat(&card) != open || open && card != posted {
+				t.Errorf("its heartbeat has %+v", card)
+			}
+			if tc.round == 2 {
+				if diff := cmp.Diff([]workflows.Decision{bobs}, a.Round.Decisions); diff != "" {
+					t.Errorf("decisions (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// IDs of activities that are no round of a request.
+func TestNoRound(t *testing.T) {
+	t.Parallel()
+	for _, activityID := range []string{
+		"", "5", "decision-1", "-decision-1-0000aaaa", "AB2CDE-1-decision-", "AB2CDE-1-decision-1", "AB2CDE-1-decision-1-",
+		"AB2CDE-1-decision-0-0000aaaa", "AB2CDE-1-decision-01-0000aaaa", "AB2CDE-1-decision-x-0000aaaa", "AB2CDE-1-decision--1-0000aaaa",
+	} {
+		f := &fake{history: history(t, asked(5, activityID, workflows.Round{Request: question, Number: 1}), completed(6, 5, true))}
+		if a, err := Look(t.Context(), f, "greet-1", "run-1", activityID); err != nil || a.State != Unknown {
+			t.Errorf("Look at %q = %+v, %v; want it unknown", activityID, a, err)
+		}
 	}
 }

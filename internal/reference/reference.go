@@ -15,7 +15,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"countersign/workflows"
 )
 
 // MaxLength is the most characters that a reference may have: the limit of a button's value.
@@ -46,10 +49,73 @@ type Reference struct {
 	Users, Groups []string
 	// Channel lets anyone decide who can see the card.
 	Channel bool
-	// AllowSelf lets the requester decide.
-	AllowSelf bool
+	// Roles are the roles that are wanted; where there are any, Users and Groups are empty.
+	Roles []Role
+	// AllowSelf lets the requester decide, and AllowGuests guests who are not named.
+	AllowSelf, AllowGuests bool
+	// Approved are the IDs of those who have approved already, of as many as could be before it was enough.
+	Approved []string
+	// Form says that who approves is asked for something, and Reason whether who rejects is.
+	Form   bool
+	Reason workflows.Answer
 	// Digest is the SHA-256 of the request as it was shown.
 	Digest [32]byte
+}
+
+// Role is a role that is wanted, and who may fill it.
+type Role struct {
+	Name          string
+	Users, Groups []string
+	Channel       bool
+}
+
+// Of is the reference to a round's open activity. RunID must be known: a reference names one run.
+func Of(namespace, workflowID, runID, activityID string, r workflows.Round, digest [32]byte) Reference {
+	ref := Reference{
+		Namespace: namespace, WorkflowID: workflowID, RunID: runID, ActivityID: activityID,
+		Requester: r.Requester, AllowSelf: r.AllowSelf, AllowGuests: r.AllowGuests, Digest: digest,
+		Form:   r.AsksApprover(),
+		Reason: r.RejectReason,
+	}
+	most := -1 // All but one of those that are wanted: so the length is bounded. A second approval of the others does nothing.
+	for _, role := range r.Wanted() {
+		most += role.Required
+		if role.Name == "" {
+			ref.Users, ref.Groups, ref.Channel = role.Users, role.Groups, role.Channel
+			continue
+		}
+		ref.Roles = append(ref.Roles, Role{role.Name, role.Users, role.Groups, role.Channel})
+	}
+	if len(r.Choices) == 0 && len(r.Inputs) == 0 { // Otherwise people may change what they approve.
+		for _, d := range r.Decisions {
+			if !d.Outside() && len(ref.Approved) < most {
+				ref.Approved = append(ref.Approved, d.By.ID)
+			}
+		}
+	}
+	return ref
+}
+
+// Who is everybody who may decide, each of them once.
+func (r Reference) Who() workflows.Approvers {
+	who := workflows.Approvers{Users: r.Users, Groups: r.Groups, Channel: r.Channel}
+	for _, role := range r.Roles {
+		who.Users = with(who.Users, role.Users)
+		who.Groups = with(who.Groups, role.Groups)
+		who.Channel = who.Channel || role.Channel
+	}
+	return who
+}
+
+// with returns all with those of more that are not among them.
+func with(all, more []string) []string {
+	all = slices.Clip(all)
+	for _, id := range more {
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 // TooLongError says that a reference does not fit into a button's value.
@@ -80,7 +146,7 @@ func (k *Keys) Seal(r Reference) (string, error) {
 	if n := len(first.prefix) + base64URL.EncodedLen(len(sealed)); n > MaxLength {
 		return "", &TooLongError{
 			Length:    n,
-			Approvers: len(r.Users) + len(r.Groups),
+			Approvers: len(r.Who().Users) + len(r.Who().Groups),
 			IDs:       len(r.WorkflowID) + len(r.RunID) + len(r.ActivityID),
 		}
 	}
@@ -134,6 +200,14 @@ const (
 	tagAllowSelf
 	tagDigest
 	tagNamespace
+	tagRole // the fields of the role follow
+	tagRoleUser
+	tagRoleGroup
+	tagRoleChannel
+	tagAllowGuests
+	tagApproved // once for each
+	tagForm
+	tagReason
 )
 
 func encode(r Reference) []byte {
@@ -162,6 +236,24 @@ func encode(r Reference) []byte {
 	flag(tagAllowSelf, r.AllowSelf)
 	field(tagDigest, string(r.Digest[:]))
 	field(tagNamespace, r.Namespace)
+	for _, role := range r.Roles {
+		field(tagRole, role.Name)
+		for _, u := range role.Users {
+			field(tagRoleUser, u)
+		}
+		for _, g := range role.Groups {
+			field(tagRoleGroup, g)
+		}
+		flag(tagRoleChannel, role.Channel)
+	}
+	flag(tagAllowGuests, r.AllowGuests)
+	for _, u := range r.Approved {
+		field(tagApproved, u)
+	}
+	flag(tagForm, r.Form)
+	if r.Reason != "" {
+		field(tagReason, string(r.Reason))
+	}
 	return b
 }
 
@@ -205,6 +297,29 @@ func decode(b []byte) (Reference, error) {
 				return Reference{}, ErrMalformed
 			}
 			copy(r.Digest[:], v)
+		case tagRole:
+			r.Roles = append(r.Roles, Role{Name: v})
+		case tagRoleUser, tagRoleGroup, tagRoleChannel:
+			if len(r.Roles) == 0 {
+				return Reference{}, ErrMalformed
+			}
+			role := &r.Roles[len(r.Roles)-1]
+			switch tag {
+			case tagRoleUser:
+				role.Users = append(role.Users, v)
+			case tagRoleGroup:
+				role.Groups = append(role.Groups, v)
+			default:
+				role.Channel = true
+			}
+		case tagAllowGuests:
+			r.AllowGuests = true
+		case tagApproved:
+			r.Approved = append(r.Approved, v)
+		case tagForm:
+			r.Form = true
+		case tagReason:
+			r.Reason = workflows.Answer(v)
 		}
 	}
 	return r, nil

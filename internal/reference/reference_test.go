@@ -8,10 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"countersign/workflows"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -29,6 +34,18 @@ func TestRoundTrip(t *testing.T) {
 		"namespace alone": {
 			Namespace: "team-a.k7x2p",
 		},
+		"all fields": full(),
+		"a role": {
+			WorkflowID: "w", Roles: []Role{{Name: "Security", Groups: []string{"S1"}}},
+		},
+		"roles without people": {
+			Roles: []Role{{Name: "A"}, {Name: "", Channel: true}, {Name: "A\x00\xff"}},
+		},
+		"who has approved": {Approved: []string{"U1", "U2"}},
+		"a reason wanted":  {Reason: workflows.Required},
+		"no reason wanted": {Reason: workflows.Off},
+		"a form":           {Form: true},
+		"guests":           {AllowGuests: true},
 		"odd IDs": {
 			WorkflowID: "a,b\x00\n\xff.é", RunID: "", ActivityID: strings.Repeat("x", 300),
 			Users: []string{"", "U1,U2"}, Groups: []string{"S.1"},
@@ -60,8 +77,11 @@ func TestRoundTrip(t *testing.T) {
 func TestEachFlagStandsAlone(t *testing.T) {
 	t.Parallel()
 	keys := parse(t, NewKey())
-	for i := range 8 {
-		want := Reference{Channel: i&1 > 0, AllowSelf: i&2 > 0}
+	for i := range 32 {
+		want := Reference{
+			Channel: i&1 > 0, AllowSelf: i&2 > 0, AllowGuests: i&4 > 0, Form: i&8 > 0,
+			Roles: []Role{{Name: "r", Channel: i&16 > 0}},
+		}
 		got, err := keys.Open(seal(t, keys, want))
 		if err != nil {
 			t.Fatal(err)
@@ -172,6 +192,162 @@ func TestUnknownFieldIsSkipped(t *testing.T) {
 	}
 }
 
+// What the version before sealed, which had ten tags, stands in buttons still.
+func TestOldFieldsAreOpened(t *testing.T) {
+	t.Parallel()
+	digest := strings.Repeat("d", 32)
+	plain := "\x01\x01w" + "\x02\x01r" + "\x03\x0adecision-1" + "\x04\x02U1" + "\x05\x02U2" + "\x05\x02U3" + "\x06\x02S1" +
+		"\x07\x00" + "\x08\x00" + "\x09\x20" + digest + "\x0a\x07default"
+	want := Reference{
+		Namespace: "default", WorkflowID: "w", RunID: "r", ActivityID: "decision-1", Requester: "U1",
+		Users: []string{"U2", "U3"}, Groups: []string{"S1"}, Channel: true, AllowSelf: true, Digest: [32]byte([]byte(digest)),
+	}
+	got, err := decode([]byte(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("opened (-want +got):\n%s", diff)
+	}
+	if again := string(encode(want)); again != plain {
+		t.Errorf("the same is sealed as\n%q, and was\n%q", again, plain)
+	}
+}
+
+func TestOf(t *testing.T) {
+	t.Parallel()
+	const requester = "U0ALICE001"
+	who := workflows.Approvers{Users: []string{"U0BOB00001"}, Groups: []string{"S0SRE00001"}}
+	ask := func(change func(*workflows.Round)) workflows.Round {
+		r := workflows.Round{Request: workflows.Request{Title: "Deploy", Requester: requester, Approvers: who}, Number: 1}
+		if change != nil {
+			change(&r)
+		}
+		return r
+	}
+	approved := func(ids ...string) func(*workflows.Round) {
+		return func(r *workflows.Round) {
+			for _, id := range ids {
+				r.Decisions = append(r.Decisions, workflows.Decision{Outcome: workflows.Approved, By: workflows.Person{ID: id}})
+			}
+		}
+	}
+	needs := func(n int, more func(*workflows.Round)) func(*workflows.Round) {
+		return func(r *workflows.Round) {
+			r.Required = n
+			more(r)
+		}
+	}
+	erin := workflows.Approvers{Users: []string{"U0ERIN0001"}}
+	plain := Reference{
+		Namespace: "default", WorkflowID: "w", RunID: "r", ActivityID: "a", Requester: requester,
+		Users: who.Users, Groups: who.Groups, Digest: [32]byte{1},
+	}
+	for name, tc := range map[string]struct {
+		change func(*workflows.Round)
+		want   func(*Reference)
+	}{
+		"as it is":              {nil, nil},
+		"nobody asks":           {func(r *workflows.Round) { r.Requester = "" }, func(w *Reference) { w.Requester = "" }},
+		"anyone in the channel": {func(r *workflows.Round) { r.Approvers = workflows.Approvers{Channel: true} }, func(w *Reference) { w.Users, w.Groups, w.Channel = nil, nil, true }},
+		"the requester too":     {func(r *workflows.Round) { r.AllowSelf = true }, func(w *Reference) { w.AllowSelf = true }},
+		"guests too":            {func(r *workflows.Round) { r.AllowGuests = true }, func(w *Reference) { w.AllowGuests = true }},
+		"named twice": {
+			func(r *workflows.Round) { r.Approvers.Users = []string{"U0BOB00001", "U0BOB00001"} }, nil,
+		},
+		"roles": {
+			func(r *workflows.Round) {
+				r.Approvers = workflows.Approvers{}
+				r.Roles = []workflows.Role{{Name: "Security", Approvers: erin, Required: 2}, {Name: "Anyone", Approvers: workflows.Approvers{Channel: true}}}
+			},
+			func(w *Reference) {
+				w.Users, w.Groups = nil, nil
+				w.Roles = []Role{{Name: "Security", Users: erin.Users}, {Name: "Anyone", Channel: true}}
+			},
+		},
+		"escalated": {
+			func(r *workflows.Round) { r.Changes = []workflows.Change{{Kind: workflows.Escalate, Approvers: erin}} },
+			func(w *Reference) { w.Users = []string{"U0BOB00001", "U0ERIN0001"} },
+		},
+		"not yet escalated": {func(r *workflows.Round) { r.Escalate = []workflows.Escalation{{After: "1h", Approvers: erin}} }, nil},
+		"delegated": {
+			func(r *workflows.Round) {
+				r.Changes = []workflows.Change{{Kind: workflows.Delegate, By: workflows.Person{ID: "U0BOB00001"}, To: "U0DAVE0001"}}
+			},
+			func(w *Reference) { w.Users = []string{"U0DAVE0001"} },
+		},
+		"inputs":            {func(r *workflows.Round) { r.Inputs = []workflows.Input{{Name: "n"}} }, func(w *Reference) { w.Form = true }},
+		"a comment":         {func(r *workflows.Round) { r.ApproveComment = workflows.Optional }, func(w *Reference) { w.Form = true }},
+		"a comment, needed": {func(r *workflows.Round) { r.ApproveComment = workflows.Required }, func(w *Reference) { w.Form = true }},
+		"no comment":        {func(r *workflows.Round) { r.ApproveComment = workflows.Off }, nil},
+		"a reason, needed":  {func(r *workflows.Round) { r.RejectReason = workflows.Required }, func(w *Reference) { w.Reason = workflows.Required }},
+		"no reason":         {func(r *workflows.Round) { r.RejectReason = workflows.Off }, func(w *Reference) { w.Reason = workflows.Off }},
+		"choices":           {func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}} }, nil},
+
+		"one has approved": {needs(3, approved("U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
+		"two have":         {needs(3, approved("U1", "U2")), func(w *Reference) { w.Approved = []string{"U1", "U2"} }},
+		// They may have, where none of them fills what is missing. The reference grows no more than last can tell.
+		"more than can be of use":       {needs(3, approved("U1", "U2", "U3", "U4")), func(w *Reference) { w.Approved = []string{"U1", "U2"} }},
+		"somebody outside Slack has":    {needs(3, approved("", "U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
+		"one has, and may choose again": {needs(3, func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}}; approved("U1")(r) }), nil},
+		"one has, and may fill in again": {
+			needs(3, func(r *workflows.Round) { r.Inputs = []workflows.Input{{Name: "n"}}; approved("U1")(r) }),
+			func(w *Reference) { w.Form = true },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := plain
+			if tc.want != nil {
+				tc.want(&want)
+			}
+			got := Of("default", "w", "r", "a", ask(tc.change), [32]byte{1})
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("Of (-want +got):\n%s", diff)
+			}
+			opened, err := decode(encode(got))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(got, opened, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("opened (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWho(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		r    Reference
+		want workflows.Approvers
+	}{
+		"nobody":           {Reference{}, workflows.Approvers{}},
+		"no roles":         {Reference{Users: []string{"U1"}, Groups: []string{"S1"}}, workflows.Approvers{Users: []string{"U1"}, Groups: []string{"S1"}}},
+		"no roles, anyone": {Reference{Channel: true}, workflows.Approvers{Channel: true}},
+		"roles": {
+			Reference{Roles: []Role{{Name: "A", Users: []string{"U1", "U2"}, Groups: []string{"S1"}}, {Name: "B", Users: []string{"U2", "U3"}, Groups: []string{"S1", "S2"}}}},
+			workflows.Approvers{Users: []string{"U1", "U2", "U3"}, Groups: []string{"S1", "S2"}},
+		},
+		"anyone in a role": {Reference{Roles: []Role{{Name: "A", Channel: true}, {Name: "B", Users: []string{"U1"}}}}, workflows.Approvers{Users: []string{"U1"}, Channel: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, tc.r.Who(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("Who (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("leaves the reference as it is", func(t *testing.T) {
+		t.Parallel()
+		users := append(make([]string, 0, 8), "U1", "U2")
+		r := Reference{Users: users[:1], Roles: []Role{{Users: []string{"U9"}}}}
+		if got := r.Who(); !slices.Equal(got.Users, []string{"U1", "U9"}) || users[1] != "U2" {
+			t.Errorf("Who = %+v, and what it was made of is %v", got, users)
+		}
+	})
+}
+
 func TestBrokenFields(t *testing.T) {
 	t.Parallel()
 	for name, plain := range map[string]string{
@@ -181,6 +357,9 @@ func TestBrokenFields(t *testing.T) {
 		"length overflows":    "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xffa",
 		"digest of 31 bytes":  string([]byte{tagDigest, 31}) + strings.Repeat("d", 31),
 		"length ends midways": "\x01\x80",
+		"user of no role":     string([]byte{tagRoleUser, 1, 'U'}),
+		"group of no role":    string([]byte{tagRoleGroup, 1, 'S'}),
+		"channel of no role":  string([]byte{tagRoleChannel, 0}),
 	} {
 		if _, err := decode([]byte(plain)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -211,6 +390,12 @@ func TestCapacity(t *testing.T) {
 	t.Logf("%d named users and a group fit", n-1)
 	if n-1 < 95 {
 		t.Errorf("%d named users fit, want 95", n-1)
+	}
+	// Who is in two roles is one approver to be named less.
+	big := Reference{Roles: []Role{{Users: example(100).Users}, {Users: example(150).Users, Groups: []string{"S1"}}}}
+	var long *TooLongError
+	if _, err := keys.Seal(big); !errors.As(err, &long) || long.Approvers != 151 {
+		t.Errorf("roles of 150 people and a group give %v", err)
 	}
 	if _, err := keys.Seal(Reference{WorkflowID: strings.Repeat("w", 3000)}); err == nil || !strings.Contains(err.Error(), "workflow ID") {
 		t.Errorf("a long workflow ID gives %v", err)
@@ -305,11 +490,15 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s, err := keys.Seal(example(2))
+	s, err := keys.Seal(full())
 	if err != nil {
 		f.Fatal(err)
 	}
 	id := keys.IDs()[0]
+	// Plaintexts: those of the version before, all fields, and roles in disorder.
+	f.Add(string(encode(example(2))))
+	f.Add(string(encode(full())))
+	f.Add(string([]byte{tagRoleUser, 1, 'U', tagRole, 1, 'A', tagRoleChannel, 0, tagReason, 0}))
 	for _, seed := range []string{"", "v1", "v1..", "v2.x.y", "v1." + id + ".", "v1." + id + ".AAAA", s[:len(s)-1], s} {
 		f.Add(seed)
 	}
@@ -317,7 +506,13 @@ func FuzzOpen(f *testing.F) {
 		if _, err := keys.Open(in); err == nil && in != s {
 			t.Errorf("opened %q", in)
 		}
-		_, _ = decode([]byte(in)) // must not panic either
+		r, err := decode([]byte(in)) // must not panic either
+		if err != nil {
+			return
+		}
+		if again, err := decode(encode(r)); err != nil || !reflect.DeepEqual(r, again) {
+			t.Errorf("%q is %+v, and sealed again %+v, %v", in, r, again, err)
+		}
 	})
 }
 
@@ -356,6 +551,19 @@ func example(n int) Reference {
 	}
 	for i := range n {
 		r.Users = append(r.Users, fmt.Sprintf("U%010d", i))
+	}
+	return r
+}
+
+// full has every field.
+func full() Reference {
+	r := example(2)
+	r.Channel, r.AllowGuests, r.Form, r.Reason = true, true, true, workflows.Required
+	r.Approved = []string{"U0000000001", "U0000000002"}
+	r.Roles = []Role{
+		{Name: "Security", Users: []string{"U0000000003"}, Groups: []string{"S0000000001", "S0000000002"}},
+		{Name: "Whoever is there", Channel: true},
+		{Name: "Nobody"},
 	}
 	return r
 }

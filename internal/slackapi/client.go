@@ -3,6 +3,7 @@
 package slackapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -39,6 +40,7 @@ type Client struct {
 	pace   *pace
 	people *expirable.LRU[string, Person]
 	groups *expirable.LRU[string, []string]
+	names  *expirable.LRU[string, map[string]string]
 	flight singleflight.Group
 }
 
@@ -63,6 +65,7 @@ func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Clie
 		pace:   newPace(),
 		people: expirable.NewLRU[string, Person](rememberMost, nil, rememberFor),
 		groups: expirable.NewLRU[string, []string](rememberMost, nil, rememberFor),
+		names:  expirable.NewLRU[string, map[string]string](1, nil, rememberFor),
 	}, nil
 }
 
@@ -140,6 +143,13 @@ func (c *Client) Update(ctx context.Context, card workflows.Card, text string, b
 	return classify("chat.update", err)
 }
 
+// Permalink is the address of a message for a browser.
+// https://docs.slack.dev/reference/methods/chat.getPermalink
+func (c *Client) Permalink(ctx context.Context, card workflows.Card) (string, error) {
+	link, err := c.api.GetPermalinkContext(ctx, &slack.PermalinkParameters{Channel: card.Channel, Ts: card.TS})
+	return link, classify("chat.getPermalink", err)
+}
+
 // DirectMessage opens the direct message with a person and returns its channel ID.
 // https://docs.slack.dev/reference/methods/conversations.open
 func (c *Client) DirectMessage(ctx context.Context, user string) (channel string, err error) {
@@ -155,6 +165,12 @@ func (c *Client) DirectMessage(ctx context.Context, user string) (channel string
 func (c *Client) OpenModal(ctx context.Context, trigger string, v slack.ModalViewRequest) error {
 	_, err := c.api.OpenViewContext(ctx, trigger, v)
 	return classify("views.open", err)
+}
+
+// PublishHome shows a person the app's home. https://docs.slack.dev/reference/methods/views.publish
+func (c *Client) PublishHome(ctx context.Context, user string, v slack.HomeTabViewRequest) error {
+	_, err := c.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: user, View: v})
+	return classify("views.publish", err)
 }
 
 // AnswerURL says text, as mrkdwn, to the person alone whose click or command gave the response URL. It needs no
@@ -176,6 +192,7 @@ func (c *Client) Whisper(ctx context.Context, channel, user, text string) error 
 
 // Person is what Slack knows of a person.
 type Person struct {
+	Name        string // as people see it
 	Team        string // home workspace
 	Guest       bool
 	Bot         bool
@@ -190,6 +207,7 @@ func (c *Client) Person(ctx context.Context, id string) (Person, error) {
 			return Person{}, classify("users.info", err)
 		}
 		return Person{
+			Name:        cmp.Or(u.Profile.DisplayName, u.Profile.RealName, u.Name),
 			Team:        u.TeamID,
 			Guest:       u.IsRestricted || u.IsUltraRestricted || u.IsStranger,
 			Bot:         u.IsBot || u.ID == "USLACKBOT",
@@ -204,6 +222,22 @@ func (c *Client) Members(ctx context.Context, group string) ([]string, error) {
 	return remember(ctx, c, c.groups, "group/"+group, group, func(ctx context.Context) ([]string, error) {
 		users, err := c.api.GetUserGroupMembersContext(ctx, group)
 		return users, classify("usergroups.users.list", err)
+	})
+}
+
+// Handles are the names of all user groups by their IDs, "@sre". They are remembered for a minute.
+// https://docs.slack.dev/reference/methods/usergroups.list
+func (c *Client) Handles(ctx context.Context) (map[string]string, error) {
+	return remember(ctx, c, c.names, "handles", "handles", func(ctx context.Context) (map[string]string, error) {
+		groups, err := c.api.GetUserGroupsContext(ctx)
+		if err != nil {
+			return nil, classify("usergroups.list", err)
+		}
+		names := make(map[string]string, len(groups))
+		for _, g := range groups {
+			names[g.ID] = "@" + g.Handle
+		}
+		return names, nil
 	})
 }
 

@@ -354,11 +354,11 @@ func TestPerson(t *testing.T) {
 	t.Parallel()
 	sim, c := start(t)
 	for name, want := range map[string]Person{
-		"bob":      {Team: slacksim.TeamID},
-		"guest":    {Team: slacksim.TeamID, Guest: true},
-		"external": {Team: slacksim.ExternalTeamID, Guest: true},
-		"former":   {Team: slacksim.TeamID, Deactivated: true},
-		"robot":    {Team: slacksim.TeamID, Bot: true},
+		"bob":      {Name: "bob", Team: slacksim.TeamID},
+		"guest":    {Name: "guest", Team: slacksim.TeamID, Guest: true},
+		"external": {Name: "external", Team: slacksim.ExternalTeamID, Guest: true},
+		"former":   {Name: "former", Team: slacksim.TeamID, Deactivated: true},
+		"robot":    {Name: "robot", Team: slacksim.TeamID, Bot: true},
 	} {
 		if got, err := c.Person(t.Context(), sim.Person(name).ID()); got != want || err != nil {
 			t.Errorf("%s is %+v, %v; want %+v", name, got, err, want)
@@ -367,6 +367,100 @@ func TestPerson(t *testing.T) {
 	if _, err := c.Person(t.Context(), "U0NOBODY01"); AsRefused(err) == nil || AsRefused(err).Code != "user_not_found" {
 		t.Errorf("nobody: %v", err)
 	}
+}
+
+// People see the display name; who has none is shown by another.
+func TestPersonIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ user, want string }{
+		"by the display name": {`"name":"b.baker","profile":{"display_name":"Bob","real_name":"Robert Baker"}`, "Bob"},
+		"by the real name":    {`"name":"b.baker","profile":{"display_name":"","real_name":"Robert Baker"}`, "Robert Baker"},
+		"by the old name":     {`"name":"b.baker","profile":{}`, "b.baker"},
+		"not":                 {`"profile":{}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := canned(t, func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, `{"ok":true,"user":{"id":"U0BOB00001","team_id":%q,%s}}`, slacksim.TeamID, tc.user)
+			})
+			want := Person{Name: tc.want, Team: slacksim.TeamID}
+			if got, err := c.Person(t.Context(), "U0BOB00001"); got != want || err != nil {
+				t.Errorf("Person = %+v, %v; want %+v", got, err, want)
+			}
+		})
+	}
+}
+
+func TestHandles(t *testing.T) {
+	t.Parallel()
+	t.Run("are remembered", func(t *testing.T) {
+		t.Parallel()
+		sim, c := start(t)
+		sim.AddGroup(slacksim.Group{ID: "S0OLD00001", Handle: "old", Disabled: true})
+		want := map[string]string{"S0SRE00001": "@sre", "S0SECURITY": "@security"}
+		for range 3 {
+			got, err := c.Handles(t.Context())
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("Handles: %v (-want +got):\n%s", err, diff)
+			}
+		}
+		if n := len(sim.Calls("usergroups.list")); n != 1 {
+			t.Errorf("%d calls for 3 who asked, want 1", n)
+		}
+		// The names of groups are not the members of one.
+		if got, err := c.Members(t.Context(), "handles"); err == nil {
+			t.Errorf("the group handles has the members %v", got)
+		}
+	})
+	t.Run("that cannot be told are asked for again", func(t *testing.T) {
+		t.Parallel()
+		sim, c := start(t)
+		sim.Inject(slacksim.Fault{Method: "usergroups.list", Times: 1, Error: "missing_scope"})
+		_, err := c.Handles(t.Context())
+		checkError(t, err, "usergroups.list", Refused, "missing_scope", 0)
+		if got, err := c.Handles(t.Context()); err != nil || got["S0SRE00001"] != "@sre" {
+			t.Errorf("Handles = %v, %v", got, err)
+		}
+	})
+}
+
+func TestPermalink(t *testing.T) {
+	t.Parallel()
+	sim, c := start(t)
+	card, err := c.Post(t.Context(), message("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "https://" + slacksim.TeamDomain + ".slack.com/archives/" + general + "/p" + strings.ReplaceAll(card.TS, ".", "")
+	if got, err := c.Permalink(t.Context(), card); got != want || err != nil {
+		t.Errorf("Permalink = %q, %v; want %q", got, err, want)
+	}
+	sim.Delete(card.Channel, card.TS)
+	_, err = c.Permalink(t.Context(), card)
+	checkError(t, err, "chat.getPermalink", Refused, "message_not_found", 0)
+	sim.Inject(slacksim.Fault{Method: "chat.getPermalink", Times: 1, Status: 429, RetryAfter: 3 * time.Second})
+	_, err = c.Permalink(t.Context(), card)
+	checkError(t, err, "chat.getPermalink", Limited, "", 3*time.Second)
+}
+
+func TestPublishHome(t *testing.T) {
+	t.Parallel()
+	sim, c := start(t)
+	bob := sim.Person("bob").ID()
+	for _, text := range []string{"First", "Second"} {
+		home := slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: block(text)}}
+		if err := c.PublishHome(t.Context(), bob, home); err != nil {
+			t.Fatal(err)
+		}
+		if all := sim.State().Homes; len(all) != 1 || all[0].User != bob || all[0].PlainText() != text {
+			t.Errorf("the homes are %+v, want bob's with %q", all, text)
+		}
+	}
+	err := c.PublishHome(t.Context(), "U0NOBODY01", slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: block("x")}})
+	checkError(t, err, "views.publish", Refused, "invalid_arguments", 0)
+	sim.Inject(slacksim.Fault{Method: "views.publish", Times: 1, Status: 500})
+	err = c.PublishHome(t.Context(), bob, slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: block("x")}})
+	checkError(t, err, "views.publish", Failed, "", 0)
 }
 
 func TestLookUpsAreShared(t *testing.T) {

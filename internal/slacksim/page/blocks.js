@@ -227,6 +227,11 @@ function manyPeople(shared, chosen, hint, most, tell) {
     draw();
     (adder.disabled ? list.lastElementChild.querySelector("button") : adder).focus();
     tell(all);
+  }, onkeydown: ev => {
+    // On a closed menu the browser would choose at once.
+    if (ev.key !== "ArrowDown" && ev.key !== "ArrowUp") return;
+    ev.preventDefault();
+    adder.showPicker();
   }});
   const list = h("span", {class: "tokens", role: "list"});
   const node = h("div", {class: "many"}, list, adder);

@@ -1,0 +1,32 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// Approval asks people, and returns how the request ended: approved, rejected, expired, or withdrawn by who asked. Run
+// it as a child workflow, with the parent-close policy REQUEST_CANCEL, so that its card is closed whatever becomes of
+// the caller. https://docs.temporal.io/parent-close-policy
+//
+// It fails with an application error of type [ErrTypeInvalidRequest] or [ErrTypeRefused] where it cannot ask, and of
+// type [ErrTypeRejected], with the [Decision] as its details, where it was rejected and the request says
+// fail_on_reject. It ends cancelled where its caller cancels it before the request has ended.
+func Approval(ctx workflow.Context, r Request) (Result, error) {
+	q := NewRequests(ctx)
+	res, err := q.Ask(ctx, r)
+	if err != nil {
+		return Result{}, err
+	}
+	switch _, byPerson := res.Withdrawal(); {
+	case res.Outcome == Withdrawn && !byPerson:
+		return Result{}, temporal.NewCanceledError(res)
+	case res.Outcome == Rejected && r.FailOnReject:
+		d, ok := res.Decision()
+		if !ok {
+			d = Decision{Outcome: Rejected, At: res.EndedAt, Reason: "nobody decided in time"}
+		}
+		return Result{}, RejectedError(d)
+	}
+	return res, nil
+}
