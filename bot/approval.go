@@ -126,10 +126,10 @@ func (b *Bot) listRequests(ctx context.Context, c command) reply {
 	v := newViewer(c.UserID)
 	var waiting, asked card.Section
 	if err == nil {
-		waiting, err = b.page(ctx, all.open, 0, listRows, func(l workflows.Listed) (bool, error) { return b.waits(ctx, v, l) })
+		waiting, err = b.page(ctx, all.now, all.open, 0, listRows, func(l workflows.Listed) (bool, error) { return b.waits(ctx, v, l) })
 	}
 	if err == nil {
-		asked, err = b.page(ctx, all.open, 0, listRows, func(l workflows.Listed) (bool, error) {
+		asked, err = b.page(ctx, all.now, all.open, 0, listRows, func(l workflows.Listed) (bool, error) {
 			return l.Outcome == "" && l.Round.Requester == v.id, nil
 		})
 	}

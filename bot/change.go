@@ -79,6 +79,9 @@ func (b *Bot) submitChange(ctx context.Context, i interaction) reply {
 	return done().and(func(ctx context.Context) { b.afterClick(ctx, i) })
 }
 
+// acceptedTooLate is the type of the server's error for an Update that was accepted and not done when the workflow ended.
+const acceptedTooLate = "AcceptedUpdateCompletedWorkflow"
+
 // change changes an open request, in the name of c.By, and returns it as it stands then. cause is unique to what the
 // person did: the same cause changes nothing twice. https://docs.temporal.io/sending-messages#sending-updates
 func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.Change, cause string) (l workflows.Listed, no refusal) {
@@ -130,7 +133,7 @@ func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.C
 	case errors.As(err, &app) && app.Type() == workflows.ErrTypeNotChanged:
 		b.Log.Info("refuse a change", "workflow_id", ref.WorkflowID, "change", c.Kind, "user", c.By.ID, "reason", app.Message())
 		return l, refusal(app.Message())
-	case errors.As(err, &gone):
+	case errors.As(err, &gone), app != nil && app.Type() == acceptedTooLate:
 		a, err := record.Look(ctx, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
 		if err == nil {
 			return l, refusal(tooLate(a, card.Bare))

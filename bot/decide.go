@@ -33,7 +33,7 @@ const (
 	// lookFor is how long it is asked: the person has to be told within Slack's 3 s too.
 	lookFor = 1500 * time.Millisecond
 	// lookBefore is how long it may take before a form is opened, which Slack lets us do for 3 s.
-	lookBefore = 700 * time.Millisecond
+	lookBefore = 1200 * time.Millisecond
 )
 
 // verdict is what became of a decision.

@@ -186,19 +186,19 @@ func digestOf(h card.Home) [sha256.Size]byte {
 
 // sections are what concerns the viewer.
 func (b *Bot) sections(ctx context.Context, v *viewer, pages map[string]int, all requests) (h card.Home, err error) {
-	h.Waiting, err = b.page(ctx, all.open, pages[sectionWaiting], card.PageRows, func(l workflows.Listed) (bool, error) {
+	h.Waiting, err = b.page(ctx, all.now, all.open, pages[sectionWaiting], card.PageRows, func(l workflows.Listed) (bool, error) {
 		return b.waits(ctx, v, l)
 	})
 	if err != nil {
 		return h, err
 	}
-	h.Asked, err = b.page(ctx, all.open, pages[sectionAsked], card.PageRows, func(l workflows.Listed) (bool, error) {
+	h.Asked, err = b.page(ctx, all.now, all.open, pages[sectionAsked], card.PageRows, func(l workflows.Listed) (bool, error) {
 		return l.Outcome == "" && l.Round.Requester == v.id, nil
 	})
 	if err != nil {
 		return h, err
 	}
-	h.Decided, err = b.page(ctx, all.decided, pages[sectionDecided], card.PageRows, func(l workflows.Listed) (bool, error) {
+	h.Decided, err = b.page(ctx, all.now, all.decided, pages[sectionDecided], card.PageRows, func(l workflows.Listed) (bool, error) {
 		if l.Outcome == "" {
 			return false, nil
 		}

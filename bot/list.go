@@ -42,6 +42,8 @@ type requests struct {
 	open, decided []found
 	// openCut and decidedCut say that there may be more than was looked at.
 	openCut, decidedCut bool
+	// now has what was described since, by run ID: a look serves many viewers.
+	now *sync.Map
 }
 
 // lookAround lists the requests of this deployment, as Temporal's visibility has them: it lags behind.
@@ -64,6 +66,7 @@ func (b *Bot) lookAround(ctx context.Context) (all requests, err error) {
 		return err
 	})
 	err = both.Wait()
+	all.now = &sync.Map{}
 	all.openCut, all.decidedCut = moreRunning, moreDone
 	for _, f := range slices.Concat(running, closed) {
 		if f.Outcome == "" {
@@ -178,9 +181,21 @@ func (b *Bot) concerns(ctx context.Context, v *viewer, l workflows.Listed) (bool
 	return b.waits(ctx, v, l)
 }
 
+// describeOnce is describe, once for all who look.
+func (b *Bot) describeOnce(ctx context.Context, now *sync.Map, f found) ([]found, error) {
+	once, _ := now.LoadOrStore(f.runID, sync.OnceValues(func() ([]found, error) {
+		all, _, err := b.describe(ctx, f.workflowID, f.runID)
+		if err != nil {
+			b.Log.Warn("check a row of a list", "workflow_id", f.workflowID, "err", err)
+		}
+		return all, err
+	}))
+	return once.(func() ([]found, error))()
+}
+
 // page is the n-th page, of size rows, of those in all that match as they stand now. Each row is checked with Temporal;
 // one that cannot be is marked.
-func (b *Bot) page(ctx context.Context, all []found, n, size int, match func(workflows.Listed) (bool, error)) (s card.Section, err error) {
+func (b *Bot) page(ctx context.Context, now *sync.Map, all []found, n, size int, match func(workflows.Listed) (bool, error)) (s card.Section, err error) {
 	var matching []found
 	for _, f := range all {
 		ok, err := match(f.Listed)
@@ -202,14 +217,13 @@ func (b *Bot) page(ctx context.Context, all []found, n, size int, match func(wor
 	group.SetLimit(atOnce)
 	for i, f := range shown {
 		group.Go(func() error {
-			now, ok, err := b.describe(ctx, f.workflowID, f.runID)
+			now, err := b.describeOnce(ctx, now, f)
 			if err != nil {
-				b.Log.Warn("check a row of a list", "workflow_id", f.workflowID, "err", err)
 				rows[i] = &card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Unknown: true}
 				return nil
 			}
 			at := slices.IndexFunc(now, func(o found) bool { return o.Question == f.Question })
-			if !ok || at < 0 {
+			if at < 0 {
 				return nil
 			}
 			mu.Lock() // match may remember what it looked up

@@ -593,15 +593,18 @@ func (b *tab) fits(what string) {
 }
 
 // screenshot is what the person sees, as a PNG of scale pixels to one of CSS.
-func (b *tab) screenshot(scale float64) []byte { b.Helper(); return b.part(scale, "html", 0) }
+func (b *tab) screenshot(scale float64) []byte { b.Helper(); return b.part(scale, "", 0) }
 
-// part is what the person sees of what the selector matches, with a margin around it, as a PNG of scale pixels to one
-// of CSS.
+// part is what the person sees of what the selector matches, with a margin around it, or of all if there is none, as a
+// PNG of scale pixels to one of CSS.
 func (b *tab) part(scale float64, css string, margin float64) []byte {
 	b.Helper()
 	at := until[[]int64](b, "the size", `return [innerWidth, innerHeight]`)
 	b.scaled(at[0], at[1], scale)
-	part := b.bounds(css)
+	part := []float64{0, 0, float64(at[0]), float64(at[1])}
+	if css != "" {
+		part = b.bounds(css)
+	}
 	ctx, stop := context.WithTimeout(b.ctx, patience)
 	defer stop()
 	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())

@@ -88,6 +88,8 @@ func (a *Activities) TellRequester(ctx context.Context, c workflows.Closing) err
 		if c.Request.Requester == "" || c.Request.TellRequester { // They are told in another way, if at all.
 			return a.unlessRefused(c, "say how a request ended", err)
 		}
+		note = card.Notice(c.Request, c.Result, true)
+		msg.Text, msg.Blocks = note.Text, note.Blocks
 		a.Log.Info("tell the requester in a direct message: Slack refused the thread", "channel", msg.Channel, "err", err)
 		j.mark = begin
 	}

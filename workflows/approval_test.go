@@ -990,7 +990,7 @@ func TestWithdrawal(t *testing.T) {
 		w := newWorld(t)
 		w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, slow }
 		var early, a *answer // The one waits for the card, the other does not wait for it.
-		w.at(time.Minute, func() { early = w.change(workflows.Change{Kind: workflows.Extend, By: alice, Longer: "1h"}) })
+		w.at(time.Minute, func() { early = w.change(workflows.Change{Kind: workflows.Delegate, By: bob, To: dave.ID}) })
 		w.at(2*time.Minute, func() { a = w.change(withdraw) })
 		w.at(2*time.Minute+5*time.Second, func() {
 			if !w.isCancelled(0, workflows.PostCard) {
@@ -1173,7 +1173,7 @@ func TestChangesTakeTurns(t *testing.T) {
 		w.at(time.Hour+time.Second, func() { late = w.change(workflows.Change{Kind: workflows.Withdraw, By: alice}) })
 		w.at(time.Hour+2*time.Second, func() { w.finish(0, workflows.CloseCard, nil, nil) })
 		w.ask(only(), workflows.Approved)
-		w.notMade(late, "This request is not open any more.")
+		w.notMade(late, "This request is not open.")
 	})
 	t.Run("which nobody knows", func(t *testing.T) {
 		w := newWorld(t)
@@ -1213,7 +1213,7 @@ func TestChangeOfOneOfTwo(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.notMade(unnamed, "This workflow asks for several things at once: use the menu on the card.")
-	w.notMade(unknown, "This request is not open any more.")
+	w.notMade(unknown, "This request is not open.")
 	w.made(a)
 	w.notMade(after, "Too late: this request is withdrawn already.")
 	w.made(alone)

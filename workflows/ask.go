@@ -44,6 +44,13 @@ const (
 	keepTrying = time.Hour
 )
 
+// What rounds may need of a workflow's history, in bytes of JSON: a round is in it several times, and a history has 50
+// MiB at the most, a payload 2 MiB. https://docs.temporal.io/workflow-execution/limits
+const (
+	maxRound      = 1 << 20
+	maxRoundsSize = 8 << 20
+)
+
 // MaxDeadline is how far away a deadline may be, and how far it may be moved.
 const MaxDeadline = 366 * 24 * time.Hour
 
@@ -131,6 +138,8 @@ type question struct {
 	r    Round
 	ctx  workflow.Context // is not cancelled with the workflow: what must happen at the end happens then too
 	info workflow.Execution
+
+	spent int // bytes of history for rounds
 
 	// The round's open activity; nil between two rounds.
 	decision   workflow.Future
@@ -262,7 +271,8 @@ func (a *question) step(ctx workflow.Context) {
 
 // openRound opens the round's activity.
 func (a *question) openRound() {
-	if a.r.Number > MaxRounds { // A workflow's history has an end.
+	size := jsonSize(a.r)
+	if a.spent += size; a.r.Number > MaxRounds || size > maxRound || a.spent > maxRoundsSize {
 		a.ended, a.err = true, InvalidRequestError("This was decided too often without an end: ask anew.")
 		a.end = Result{Outcome: Failed}
 		return
@@ -365,9 +375,12 @@ func (a *question) reportEnd(in EndDecisionInput) (left DecisionEnded) {
 	return left
 }
 
-// nextChange is the first change that can be made now, -1 where there is none: all but a withdrawal wait for the card.
+// nextChange is the first change that can be made now, -1 where there is none: what changes who may decide waits for the
+// card, which is about to be posted.
 func (a *question) nextChange() int {
-	return slices.IndexFunc(a.changes, func(c *requested) bool { return a.card.Card != Card{} || c.Kind == Withdraw })
+	return slices.IndexFunc(a.changes, func(c *requested) bool {
+		return a.card.Card != Card{} || c.Kind == Withdraw || c.Kind == Extend
+	})
 }
 
 // change makes a change that somebody asked for, and answers them.
@@ -468,6 +481,9 @@ func (a *question) ring() {
 	switch {
 	case past(a.r.Until()):
 		a.endRequest(EndDecisionInput{Outcome: Expired})
+		if a.end.ByDeadline && a.card.Card == (Card{}) { // Nobody was asked: silence says nothing.
+			a.end.Outcome, a.end.ByDeadline = Expired, false
+		}
 	case past(a.rescueAt()):
 		a.rescued = true
 		a.post(true)

@@ -253,7 +253,7 @@ func (a *question) closing() Closing {
 	c := Closing{
 		CloseCard:     a.end.Card != (Card{}) || !a.maybe.IsZero(),
 		TellRequester: a.r.Requester != "" || !a.composed && a.end.Card != (Card{}),
-		TellDirectly:  a.r.TellRequester && a.r.Requester != "" && a.end.Card != (Card{}),
+		TellDirectly:  a.tellDirectly() && a.end.Card != (Card{}),
 		WorkflowID:    a.info.ID, RunID: a.info.RunID, ActivityID: a.activityID,
 		Request: a.r.Request, Result: a.end,
 	}
@@ -261,6 +261,12 @@ func (a *question) closing() Closing {
 		c.Posting = a.maybe
 	}
 	return c
+}
+
+// tellDirectly reports whether the requester is told in a direct message too: they cannot see a card in somebody else's.
+func (a *question) tellDirectly() bool {
+	elsewhere := IsUser(a.r.Channel) && a.r.Channel != a.r.Requester
+	return a.r.Requester != "" && (a.r.TellRequester || elsewhere)
 }
 
 // closeCard has the card show the outcome and the requester told. What is not done within closeWait of the end goes on

@@ -168,7 +168,7 @@ func (q *Requests) handleChanges(ctx workflow.Context) {
 		}
 		switch len(found) {
 		case 0:
-			return nil, notChanged("This request is not open any more.")
+			return nil, notChanged("This request is not open.")
 		case 1:
 			return found[0], nil
 		default:

@@ -276,6 +276,12 @@ func hash(v any) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
+// jsonSize is the length of v's JSON.
+func jsonSize(v any) int {
+	b, _ := json.Marshal(v) //workflowcheck:ignore
+	return len(b)
+}
+
 // Card is the address of a Slack message. The zero value means that no card is known.
 type Card struct {
 	Channel string `json:"channel,omitempty"` // channel ID as Slack answered it (a "D…" for a person)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/slack-go/slack"
 
@@ -419,11 +420,25 @@ func group(id string) string {
 // words is text of others for a line of ours: no format, and nobody is mentioned. It has at most limit characters,
 // escaped.
 func words(s string, limit int) string {
-	return escape(within(Clean(formats.Replace(Clean(s, limit)), limit), limit))
+	return escape(within(Clean(unformatted(Clean(s, limit)), limit), limit))
 }
 
-// formats takes the characters away that make a format in mrkdwn.
-var formats = strings.NewReplacer("*", "", "_", "", "~", "", "`", "")
+// unformatted takes the characters away that make a format in mrkdwn. An underscore within a word makes none.
+func unformatted(s string) string {
+	var (
+		all  = []rune(s)
+		b    strings.Builder
+		word = func(i int) bool {
+			return i >= 0 && i < len(all) && (unicode.IsLetter(all[i]) || unicode.IsDigit(all[i]))
+		}
+	)
+	for i, c := range all {
+		if !strings.ContainsRune("*_~`", c) || c == '_' && word(i-1) && word(i+1) {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
 
 // until says when the request expires, and what that counts as.
 func until(r workflows.Round) string {

@@ -339,6 +339,9 @@ func (f *faults) values(c *Config) {
 	if c.Deadline < leastDeadline || c.Deadline > mostDeadline {
 		f.add("DEADLINE", "is "+c.Deadline.String(), "it may be 1s to 8760h")
 	}
+	if strings.ContainsAny(c.TaskQueue, "'\"\\") {
+		f.add("TASK_QUEUE", "has a quotation mark or a backslash", "use letters, digits and hyphens")
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		f.add("LOG_FORMAT", "is "+quote(c.LogFormat), "write text or json")
 	}
