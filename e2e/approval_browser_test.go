@@ -375,11 +375,14 @@ func TestCardScreenshots(t *testing.T) {
 	frank.see(extended.shows("Extended by", "2 replies"))
 	frank.shoot("extended", extended.css(), 0)
 
-	w.message("general", func(m slacksim.Message) bool { return m.ThreadTS == string(whole) && slacksim.Contains("still waits")(m) })
+	w.message("general", func(m slacksim.Message) bool {
+		return m.ThreadTS == string(whole) && slacksim.Contains("still waits")(m)
+	})
 	dave.click(whole.shows().button("approve"))
 	frank.see(whole.shows("Approved by"))
 	frank.click(whole.shows().in(`[data-test=replies]`))
 	frank.see(where(`#thread .replies-list [data-test=message]`, "Approved by"))
+	frank.click(where(`#thread h2`)) // takes the mouse from the messages
 	frank.shoot("thread", `#thread .count, #thread .replies-list`, 6)
 
 	dave.greet("the new colleagues")

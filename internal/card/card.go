@@ -108,7 +108,7 @@ func Notice(r workflows.Request, res workflows.Result, permalink bool) Message {
 	return message(func(limit int) []slack.Block {
 		more := outcome(r, res, limit)
 		if d, ok := res.Decision(); ok { // Those before have lines in the thread.
-			more = append(more, said(d, limit)...)
+			more = append(more, quoted(d, limit)...)
 		}
 		if ok && permalink {
 			more = append(more, (&rich{}).link(url, openCard).section())

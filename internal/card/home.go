@@ -61,11 +61,13 @@ func drawHome(h Home, most int) []slack.Block {
 		blocks = append(blocks, mrkdwn("Could not load your requests: "+words(h.Failed, ReasonLimit)))
 	} else {
 		blocks = append(blocks, section("waiting", "Waiting for you", "Nothing waits for you.", h.Waiting, most, waitingRow)...)
+		blocks = append(blocks, slack.NewDividerBlock())
 		blocks = append(blocks, section("asked", "Asked by you", "Nothing that you asked is open.", h.Asked, most, askedRow)...)
+		blocks = append(blocks, slack.NewDividerBlock())
 		blocks = append(blocks, section("decided", "Recently decided", "Nothing was decided recently.", h.Decided, most, decidedRow)...)
 	}
 	if !h.At.IsZero() {
-		blocks = append(blocks, context("Updated "+Date(h.At)))
+		blocks = append(blocks, slack.NewDividerBlock(), context("Updated "+Date(h.At)))
 	}
 	return blocks
 }

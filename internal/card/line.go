@@ -11,7 +11,7 @@ import (
 // Line draws one line of a card's thread: what has happened to the request. Those in mention are mentioned where they
 // are asked for something: asked, reminded, escalated, delegated.
 func Line(l workflows.Line, mention workflows.Approvers) Message {
-	sentence, quoted := event(l, mention)
+	sentence, decision := event(l, mention)
 	var foot []slack.Block
 	switch l.Event {
 	case workflows.Asked, workflows.Reminded, workflows.Escalated, workflows.Delegated: // It is read in a notification.
@@ -19,7 +19,7 @@ func Line(l workflows.Line, mention workflows.Approvers) Message {
 	}
 	return message(func(limit int) []slack.Block {
 		blocks := []slack.Block{mrkdwn(sentence)}
-		if said := said(quoted, limit); len(said) > 0 {
+		if said := quoted(decision, limit); len(said) > 0 {
 			blocks = append(blocks, slack.NewRichTextBlock("", said...))
 		}
 		return append(blocks, foot...)

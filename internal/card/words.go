@@ -137,13 +137,17 @@ func outcome(r workflows.Request, res workflows.Result, limit int) []slack.RichT
 func decisions(r workflows.Request, res workflows.Result, limit int) []slack.RichTextElement {
 	all := outcome(r, res, limit)
 	_, decided := res.Decision()
-	alone := decided && len(res.Decisions) == 1
+	// What the sentence says already: that this person decided so.
+	said := func(d workflows.Decision) bool {
+		return decided && d.Outcome == res.Outcome && d.Role == "" && (d.Choice == "" || d.Choice == res.Choice) &&
+			(d.Reason == "" || len(res.Decisions) == 1)
+	}
 	skip := max(0, len(res.Decisions)-mostDecisions)
 	if skip > 0 {
 		all = append(all, (&rich{}).text(fmt.Sprintf("There were %d earlier decisions.", skip)).section())
 	}
 	for _, d := range res.Decisions[skip:] {
-		if !alone || d.Role != "" {
+		if !said(d) {
 			line := (&rich{}).text(heading(d.Outcome) + " ").add(someone(d.By))
 			if !d.At.IsZero() {
 				line.text(" on ").date(d.At)
@@ -156,13 +160,13 @@ func decisions(r workflows.Request, res workflows.Result, limit int) []slack.Ric
 			}
 			all = append(all, line.section())
 		}
-		all = append(all, said(d, limit)...)
+		all = append(all, quoted(d, limit)...)
 	}
 	return all
 }
 
-// said quotes what was said with a decision.
-func said(d workflows.Decision, limit int) []slack.RichTextElement {
+// quoted quotes what was said with a decision.
+func quoted(d workflows.Decision, limit int) []slack.RichTextElement {
 	words := CleanLines(d.Reason, min(limit, ReasonLimit))
 	if words == "" {
 		return nil
@@ -174,8 +178,8 @@ func said(d workflows.Decision, limit int) []slack.RichTextElement {
 	return []slack.RichTextElement{(&rich{}).text(what).section(), quote(words)}
 }
 
-// Progress says, in mrkdwn, how many have approved, who, and who is missing. It is empty where one approval is wanted,
-// nobody has decided and nothing has changed.
+// Progress says, in mrkdwn, how many have approved, who, and who is missing. It is empty where one approval is wanted
+// and nobody has decided.
 func Progress(r workflows.Round) string {
 	if !worthTelling(r) {
 		return ""
@@ -205,7 +209,7 @@ func includes(decisions []workflows.Decision, id string) bool {
 
 // worthTelling reports whether there is more to say than that one approval is missing.
 func worthTelling(r workflows.Round) bool {
-	return count(r.Wanted()) > 1 || len(r.Decisions) > 0 || len(r.Changes) > 0
+	return count(r.Wanted()) > 1 || len(r.Decisions) > 0
 }
 
 func progress(r workflows.Round, missing []workflows.Role, counted, others []workflows.Decision) string {
