@@ -1,14 +1,19 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"countersign/internal/card"
+	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
@@ -23,38 +28,55 @@ const approvalUsage = "*/approval* opens a form to ask for an approval in this c
 // listRows is how many requests of a kind a list shows.
 const listRows = 10
 
+// answerBytes is how much of an answer lists are, as JSON: an acknowledgement in Socket Mode must have less than 20 KB,
+// and Go writes < > & there with six bytes each. https://pkg.go.dev/github.com/slack-go/slack/socketmode
+const answerBytes = 12_000
+
 // idLimit is how long the ID of a workflow can be. https://docs.temporal.io/workflow-execution/workflowid-runid
 const idLimit = 1000
 
 // approval deals with /approval.
 func (b *Bot) approval(ctx context.Context, c command) reply {
 	words := strings.Fields(argument(c.Text))
-	word := func(n int) string {
-		if n < len(words) {
-			return strings.Trim(words[n], "`")
-		}
-		return ""
-	}
-	switch verb := strings.ToLower(word(0)); {
-	case verb == "":
+	if len(words) == 0 {
 		return b.openRequest(ctx, c)
-	case verb == "list" && len(words) == 1:
+	}
+	bare := func(words ...string) string { return strings.Trim(strings.Join(words, " "), "`") }
+	verb, rest := strings.ToLower(bare(words[0])), words[1:]
+	last := max(0, len(rest)-1) // The ID of a workflow may have spaces: what it is to be changed to stands last.
+	switch {
+	case verb == "list" && len(rest) == 0:
 		return b.listRequests(ctx, c)
-	case verb == "show" && len(words) == 2:
-		return b.showRequest(ctx, c, word(1))
-	case verb == "withdraw" && len(words) == 2:
-		return b.changeRequest(ctx, c, word(1), workflows.Change{Kind: workflows.Withdraw})
-	case verb == "extend" && len(words) == 3:
-		return b.changeRequest(ctx, c, word(1), workflows.Change{Kind: workflows.Extend, Longer: workflows.Duration(word(2))})
-	case verb == "delegate" && len(words) == 3:
-		to := mention.FindStringSubmatch(words[2])
+	case verb == "show" && len(rest) > 0:
+		return b.showRequest(ctx, c, bare(rest...))
+	case verb == "withdraw" && len(rest) > 0:
+		return b.changeRequest(ctx, c, bare(rest...), workflows.Change{Kind: workflows.Withdraw})
+	case verb == "extend" && len(rest) > 1:
+		longer := bare(rest[last])
+		if last > 1 && isUnit(longer) && isNumber(rest[last-1]) {
+			last--
+			longer = rest[last] + longer
+		}
+		return b.changeRequest(ctx, c, bare(rest[:last]...), workflows.Change{Kind: workflows.Extend, Longer: workflows.Duration(longer)})
+	case verb == "delegate" && len(rest) > 1:
+		to := mention.FindStringSubmatch(rest[last])
 		if to == nil {
 			return answer("Say to whom, as in `/approval delegate ID @alice`.")
 		}
-		return b.changeRequest(ctx, c, word(1), workflows.Change{Kind: workflows.Delegate, To: to[1]})
-	default:
+		return b.changeRequest(ctx, c, bare(rest[:last]...), workflows.Change{Kind: workflows.Delegate, To: to[1]})
+	case verb == "help":
 		return answer(approvalUsage)
+	default:
+		return answer("I did not understand that.\n" + approvalUsage)
 	}
+}
+
+// isUnit and isNumber tell the parts of a length of time that was written with a space, "2 h".
+func isUnit(s string) bool { return s == "m" || s == "h" || s == "d" }
+
+func isNumber(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
 }
 
 // mention is a person in the text of a command.
@@ -81,13 +103,13 @@ func (b *Bot) submitRequest(ctx context.Context, i interaction) reply {
 	var m modal
 	if json.Unmarshal([]byte(i.View.PrivateMetadata), &m) != nil || m.Trigger == "" {
 		b.Log.Warn("drop a submission", "user", i.User.ID, "err", errPayload)
-		return fault(i, "This form is of another version of the app. Please close it and begin again.")
+		return atTitle("This form is of another version of the app. Please close it and begin again.")
 	}
 	if person(i).Team != b.Team {
-		return fault(i, "Only people of this workspace can ask here.")
+		return atTitle("Only people of this workspace can ask here.")
 	}
 	if no := b.mayAsk(ctx, i.User.ID); no != "" {
-		return fault(i, string(no))
+		return atTitle(string(no))
 	}
 	r := workflows.Request{
 		Title:     card.Clean(i.filled(card.BlockTitle).Value, workflows.MaxTitle),
@@ -97,88 +119,197 @@ func (b *Bot) submitRequest(ctx context.Context, i interaction) reply {
 		Approvers: workflows.Approvers{Users: i.filled(card.BlockApprovers).Users},
 		Deadline:  workflows.Duration(i.filled(card.BlockDeadline).Option.Value),
 	}
-	wrong := make(map[string]string)
-	if n := i.filled(card.BlockRequired).Value; n != "" {
-		var err error
-		if r.Required, err = strconv.Atoi(n); err != nil || r.Required < 1 {
-			wrong[card.BlockRequired] = "Write a number from 1."
-		}
-	}
-	if r.Approvers.Empty() && r.Required > 1 {
-		wrong[card.BlockApprovers] = "Say who may decide, where more than one has to."
-	}
-	if faults := r.Faults(); len(faults) > 0 && len(wrong) == 0 {
-		wrong[card.BlockTitle] = strings.Join(faults, " ")
+	wrong := formFaults(&r, i.filled(card.BlockRequired).Value)
+	if len(wrong) == 0 {
+		wrong = b.checkChosen(ctx, r.Approvers.Users)
 	}
 	if len(wrong) > 0 {
 		return faults(wrong)
 	}
+	if all := r.Faults(); len(all) > 0 {
+		return atTitle(strings.Join(all, " "))
+	}
 	if err := b.begin(ctx, ApprovalID(m.Trigger), r.Title, workflows.Approval, r); err != nil {
 		b.Log.Warn("start an approval", "user", i.User.ID, "channel", m.Channel, "err", err)
-		return fault(i, "I could not confirm that your request was taken. Submit it again; if it was, nothing is asked twice.")
+		return atTitle("I could not confirm that your request was taken. Submit it again as it is; if it was taken, nothing is asked twice.")
 	}
 	return done()
+}
+
+// atTitle is the reply that shows a sentence at the first block of the request's form.
+func atTitle(sentence string) reply { return faults(map[string]string{card.BlockTitle: sentence}) }
+
+// formFaults puts the number that was written into r, and says at which blocks of the request's form something is wrong.
+func formFaults(r *workflows.Request, number string) map[string]string {
+	wrong := make(map[string]string)
+	// A request that has nothing else in it has no other faults.
+	for block, part := range map[string]workflows.Request{
+		card.BlockTitle:    {Title: r.Title},
+		card.BlockText:     {Title: "x", Text: r.Text},
+		card.BlockDeadline: {Title: "x", Deadline: r.Deadline},
+	} {
+		part.Channel = "C0123456789"
+		if all := part.Faults(); len(all) > 0 {
+			wrong[block] = strings.Join(all, " ")
+		}
+	}
+	if number != "" {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > workflows.MaxRequired {
+			wrong[card.BlockRequired] = fmt.Sprintf("Write a number from 1 to %d.", workflows.MaxRequired)
+			return wrong
+		}
+		r.Required = n
+	}
+	can := make(map[string]bool)
+	for _, id := range r.Approvers.Users {
+		if id != r.Requester {
+			can[id] = true
+		}
+	}
+	switch {
+	case r.Approvers.Empty() && r.Required > 1:
+		wrong[card.BlockApprovers] = "Say who may decide, where more than one has to."
+	case r.Approvers.Empty():
+	case len(can) == 0:
+		wrong[card.BlockApprovers] = "You cannot decide your own request: choose somebody else."
+	case r.Required > len(can):
+		wrong[card.BlockRequired] = fmt.Sprintf("Only %d of those named can decide: choose more people, or a smaller number.", len(can))
+	}
+	return wrong
+}
+
+// checkChosen refuses, at their block of the request's form, people who could never decide.
+func (b *Bot) checkChosen(ctx context.Context, ids []string) map[string]string {
+	const (
+		atOnce = 8 // look-ups
+		most   = 5 // that are told by name
+	)
+	unfit := make([]string, len(ids)) // their names, in their order
+	group, soon := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for n, id := range ids {
+		group.Go(func() error {
+			p, err := b.Slack.Person(soon, id)
+			switch e := slackapi.AsRefused(err); {
+			case e != nil && e.Code == "user_not_found":
+				unfit[n] = "somebody whom Slack does not know"
+			case err != nil:
+				return err
+			case p.Bot || p.Deactivated || p.Team != b.Team:
+				unfit[n] = cmp.Or(card.Clean(p.Name, workflows.MaxLabel), "somebody without a name")
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Log.Warn("look up those who are to decide", "err", err)
+		return map[string]string{card.BlockApprovers: "I could not check with Slack who they are, so nothing was asked. Please submit it again in a moment."}
+	}
+	unfit = slices.DeleteFunc(unfit, func(name string) bool { return name == "" })
+	if len(unfit) == 0 {
+		return nil
+	}
+	if more := len(unfit) - most; more > 0 {
+		unfit = append(unfit[:most], fmt.Sprintf("%d more", more))
+	}
+	return map[string]string{
+		card.BlockApprovers: "Only active people of this workspace can decide. Choose others instead of: " + strings.Join(unfit, ", ") + ".",
+	}
 }
 
 // listRequests shows what waits for the person, and what they have asked.
 func (b *Bot) listRequests(ctx context.Context, c command) reply {
 	all, err := b.lookAround(ctx)
-	v := newViewer(c.UserID)
-	var waiting, asked card.Section
-	if err == nil {
-		waiting, err = b.page(ctx, all.now, all.open, 0, listRows, func(l workflows.Listed) (bool, error) { return b.waits(ctx, v, l) })
-	}
-	if err == nil {
-		asked, err = b.page(ctx, all.now, all.open, 0, listRows, func(l workflows.Listed) (bool, error) {
-			return l.Outcome == "" && l.Round.Requester == v.id, nil
-		})
-	}
 	if err != nil {
 		b.Log.Warn("list requests", "user", c.UserID, "err", err)
-		return answer("Could not load the requests: Temporal or Slack did not answer. Please try again in a moment.")
+		return answer("Could not load the requests: Temporal did not answer. Please try again in a moment.")
 	}
+	v := newViewer(c.UserID, all.groups)
+	waiting := b.page(ctx, v, all.now, all.open, 0, listRows, func(l workflows.Listed) (yes, checked bool) { return b.waits(ctx, v, l) })
+	asked := b.page(ctx, v, all.now, all.open, 0, listRows, v.asked)
+	waiting.Truncated, asked.Truncated = all.openCut, all.openCut
+	for most := listRows; ; most-- {
+		if text := listText(waiting, asked, most); most == 0 || fits(text) {
+			return answer(text)
+		}
+	}
+}
+
+// fits reports whether Slack takes that answer.
+func fits(text string) bool {
+	b, err := json.Marshal(text)
+	return err == nil && len(b) <= answerBytes
+}
+
+// listText shows at most so many requests of each kind, as mrkdwn.
+func listText(waiting, asked card.Section, most int) string {
 	var lines []string
 	list := func(head, none string, s card.Section) {
 		lines = append(lines, "*"+head+"*")
-		if len(s.Rows) == 0 {
-			lines = append(lines, none)
-		}
-		for _, row := range s.Rows {
+		n := min(most, len(s.Rows))
+		for _, row := range s.Rows[:n] {
 			lines = append(lines, "•  "+card.ListLine(row))
 		}
-		if s.More {
-			lines = append(lines, fmt.Sprintf("These are the latest %d. The others are in my home.", listRows))
+		switch {
+		case len(s.Rows) == 0:
+			lines = append(lines, none)
+		case n == 0:
+			lines = append(lines, "There is too much of it to be shown here: it is in my home.")
+		case n == 1 && (s.More || n < len(s.Rows)):
+			lines = append(lines, "This is the latest. The others are in my home.")
+		case s.More || n < len(s.Rows):
+			lines = append(lines, fmt.Sprintf("These are the latest %d. The others are in my home.", n))
+		}
+		if s.Unchecked {
+			lines = append(lines, card.Unchecked)
 		}
 	}
 	list("Waiting for you", "Nothing waits for you.", waiting)
 	list("Asked by you", "You have asked nothing that is still open.", asked)
-	if all.openCut {
+	if waiting.Truncated {
 		lines = append(lines, "There are so many requests that only the latest were looked at.")
 	}
-	return answer(strings.Join(lines, "\n"))
+	return strings.Join(lines, "\n")
 }
 
-// showRequest shows one request.
+// showRequest shows one request, or those of one workflow.
 func (b *Bot) showRequest(ctx context.Context, c command, id string) reply {
 	fs, no := b.findRequest(ctx, c, id)
 	if no != "" {
 		return answer(string(no))
 	}
-	v := newViewer(c.UserID)
-	var lines []string
+	v := newViewer(c.UserID, b.groups(ctx))
+	var (
+		text              string
+		more, uncheckable bool
+	)
 	for _, f := range fs {
-		ok, err := b.concerns(ctx, v, f.Listed)
-		if err != nil {
-			return answer("I could not check with Slack whether this concerns you. Please try again in a moment.")
+		yes, checked := b.concerns(ctx, v, f.Listed)
+		uncheckable = uncheckable || !checked
+		if !yes {
+			continue
 		}
-		if ok {
-			lines = append(lines, card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.workflowID}))
+		line := card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Viewer: v.id}) + "\n"
+		if text != "" && !fits(text+line) {
+			more = true
+			continue
 		}
+		text += line
 	}
-	if len(lines) == 0 {
+	switch {
+	case text == "" && uncheckable:
+		return answer("I could not check with Slack whether this concerns you. Please try again in a moment.")
+	case text == "":
 		return answer(noSuchRequest(id))
 	}
-	return answer(strings.Join(lines, "\n"))
+	if more {
+		text += "It asks for more than can be shown here. The others are in my home.\n"
+	}
+	if uncheckable {
+		text += card.Unchecked
+	}
+	return answer(strings.TrimSuffix(text, "\n"))
 }
 
 // findRequest finds the requests of the workflow with that ID.
@@ -209,13 +340,13 @@ func (b *Bot) changeRequest(ctx context.Context, c command, id string, change wo
 		return answer(string(no))
 	}
 	var open []found
-	v := newViewer(c.UserID)
+	v := newViewer(c.UserID, b.groups(ctx))
 	for _, f := range fs {
-		ok, err := b.concerns(ctx, v, f.Listed)
-		if err != nil {
-			return answer(string(refuseUnchecked))
+		yes, checked := b.concerns(ctx, v, f.Listed)
+		if !checked {
+			return answer("I could not check with Slack whether this concerns you, so nothing was changed. Please try again in a moment.")
 		}
-		if ok {
+		if yes {
 			open = append(open, f)
 		}
 	}
@@ -230,7 +361,7 @@ func (b *Bot) changeRequest(ctx context.Context, c command, id string, change wo
 	}
 	f := open[0]
 	if f.Outcome != "" {
-		return answer("Too late: this request has ended.\n" + card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.workflowID}))
+		return answer("Too late: this request has ended.\n" + card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Viewer: v.id}))
 	}
 	change.By = workflows.Person{ID: c.UserID, Name: c.UserName, Team: c.TeamID}
 	change.Via = workflows.ViaCommand

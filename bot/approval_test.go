@@ -19,6 +19,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"countersign/internal/card"
+	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
@@ -96,35 +97,45 @@ func answered(r reply) string {
 
 func TestApprovalCommand(t *testing.T) {
 	t.Parallel()
-	const help = "opens a form to ask"
+	const (
+		help   = "*/approval* opens a form to ask"
+		unsure = "I did not understand that.\n" + help
+	)
 	mine := entry("Mine", askedBy(bob, carol.ID))
 	for name, tc := range map[string]struct {
 		temporal *fakeTemporal
 		who      workflows.Person // bob, where it is nobody
 		text     string
+		id       string // that is changed; empty: the second word
+		lookUp   error
 
 		says   []string
 		silent []string // what it does not say
 		want   *workflows.Change
 		looked int // workflows that were described
 	}{
-		"help":                 {text: " Help ", says: []string{help}},
-		"an unknown word":      {text: "deploy", says: []string{help}},
-		"a sentence":           {text: "please approve version 2", says: []string{help}},
-		"list with more":       {text: "list all", says: []string{help}},
-		"show without an ID":   {text: "show", says: []string{help}},
-		"show with more":       {text: "show a b", says: []string{help}},
-		"withdraw without ID":  {text: "withdraw", says: []string{help}},
-		"extend without time":  {text: "extend a", says: []string{help}},
-		"delegate to nobody":   {text: "delegate a", says: []string{help}},
+		"help":                 {text: " Help ", says: []string{help}, silent: []string{unsure}},
+		"help with more":       {text: "help me", says: []string{help}, silent: []string{unsure}},
+		"an unknown word":      {text: "deploy", says: []string{unsure}},
+		"a sentence":           {text: "please approve version 2", says: []string{unsure}},
+		"list with more":       {text: "list all", says: []string{unsure}},
+		"show without an ID":   {text: "show", says: []string{unsure}},
+		"withdraw without ID":  {text: "withdraw", says: []string{unsure}},
+		"extend nothing":       {text: "extend", says: []string{unsure}},
+		"extend without time":  {text: "extend a", says: []string{unsure}},
+		"delegate nothing":     {text: "delegate", says: []string{unsure}},
+		"delegate to nobody":   {text: "delegate a", says: []string{unsure}},
 		"delegate to a name":   {text: "delegate a @alice", says: []string{"Say to whom"}},
 		"delegate to a group":  {text: "delegate a <!subteam^S0SRE00001|sre>", says: []string{"Say to whom"}},
 		"delegate to everyone": {text: "delegate a <!everyone>", says: []string{"Say to whom"}},
 		"delegate to two":      {text: "delegate a <@U0CAROL001><@U0BOB00001>", says: []string{"Say to whom"}},
-		"hostile words":        {text: "<!channel> `rm` \u202e", says: []string{help}, silent: []string{"`rm`", "channel>"}},
-		"very much":            {text: strings.Repeat("x ", 10_000), says: []string{help}},
+		"hostile words":        {text: "<!channel> `rm` \u202e", says: []string{unsure}, silent: []string{"`rm`", "channel>"}},
+		"very much":            {text: strings.Repeat("x ", 10_000), says: []string{unsure}},
 
 		"an ID that there is not":  {text: "show nope", says: []string{"no request `nope`"}, looked: 1},
+		"an ID with spaces":        {text: "show  my deploy   1", says: []string{"Spaced"}, looked: 1},
+		"spaces in backticks":      {text: "show `my deploy 1`", says: []string{"Spaced"}, looked: 1},
+		"a part of an ID":          {text: "show my deploy", says: []string{"no request `my deploy`"}, looked: 1},
 		"an ID of backticks":       {text: "show ```", says: []string{"no request"}},
 		"an ID in backticks":       {text: "show `mine`", says: []string{"Mine"}, looked: 1},
 		"an ID with a backtick":    {text: "show a`*b*`c", says: []string{"no request `a*b*c`"}, looked: 1},
@@ -152,6 +163,16 @@ func TestApprovalCommand(t *testing.T) {
 		"withdraw the one that is open": {
 			text: "withdraw half", says: []string{"It is withdrawn"}, want: &workflows.Change{Kind: workflows.Withdraw, Question: "ask-2"}, looked: 1,
 		},
+		"withdraw an ID with spaces": {
+			text: "withdraw my deploy 1", id: "my deploy 1", says: []string{"It is withdrawn"}, want: &workflows.Change{Kind: workflows.Withdraw}, looked: 1,
+		},
+		"withdraw, groups cannot be looked up": {
+			text: "withdraw groups", lookUp: errGroups, says: []string{"could not check with Slack", "nothing was changed"}, looked: 1,
+		},
+		"show, groups cannot be looked up": {text: "show groups", lookUp: errGroups, says: []string{"could not check with Slack"}, silent: []string{"Group's"}, looked: 1},
+		"show mine, groups cannot be looked up": {
+			text: "show ours", lookUp: errGroups, says: []string{"Mine", "User groups could not be checked"}, silent: []string{"Group's"}, looked: 1,
+		},
 		"withdraw, Temporal refuses": {
 			text: "withdraw mine", temporal: &fakeTemporal{answers: []error{notChanged("Only who asked for this can withdraw it.")}},
 			says: []string{"Only who asked"}, want: &workflows.Change{Kind: workflows.Withdraw}, looked: 1,
@@ -164,12 +185,29 @@ func TestApprovalCommand(t *testing.T) {
 			text: "extend mine 2h", says: []string{"It waits until", "2026-11-21"}, want: &workflows.Change{Kind: workflows.Extend, Longer: "2h"}, looked: 1,
 			temporal: &fakeTemporal{updated: mine},
 		},
+		"extend an ID with spaces, by a time with one": {
+			text: "extend my deploy 1 2 h", id: "my deploy 1", says: []string{"It waits until"}, want: &workflows.Change{Kind: workflows.Extend, Longer: "2h"}, looked: 1,
+			temporal: &fakeTemporal{updated: mine},
+		},
+		"extend an ID with spaces": {
+			text: "extend `my deploy 1` `3d`", id: "my deploy 1", says: []string{"It waits until"}, want: &workflows.Change{Kind: workflows.Extend, Longer: "3d"}, looked: 1,
+			temporal: &fakeTemporal{updated: mine},
+		},
+		"extend by a time with a space": {
+			text: "extend mine 2 h", says: []string{"It waits until"}, want: &workflows.Change{Kind: workflows.Extend, Longer: "2h"}, looked: 1,
+			temporal: &fakeTemporal{updated: mine},
+		},
+		"extend a number, for no time": {text: "extend 2 h", says: []string{"no request `2`"}, looked: 1},
 		"extend, for no time": {
 			text: "extend mine soon", temporal: &fakeTemporal{answers: []error{notChanged("Say how much longer.")}},
 			says: []string{"Say how much"}, want: &workflows.Change{Kind: workflows.Extend, Longer: "soon"}, looked: 1,
 		},
 		"delegate": {
 			text: "delegate yours <@U0CAROL001|carol>", says: []string{"handed over to <@U0CAROL001>"}, looked: 1,
+			want: &workflows.Change{Kind: workflows.Delegate, To: carol.ID},
+		},
+		"delegate an ID with spaces": {
+			text: "delegate my deploy 1 <@U0CAROL001|carol b>", id: "my deploy 1", says: []string{"handed over to <@U0CAROL001>"}, looked: 1,
 			want: &workflows.Change{Kind: workflows.Delegate, To: carol.ID},
 		},
 		"delegate to a bot":    {text: "delegate yours <@U0ROBOT001>", says: []string{"choose somebody else"}, looked: 1},
@@ -186,6 +224,9 @@ func TestApprovalCommand(t *testing.T) {
 			broken.Memo.Fields[workflows.MemoRequests].Data = []byte(`[{"question":"ask-1","round":{"title":7}}`)
 			f.running = []*workflowpb.WorkflowExecutionInfo{
 				running(t, "mine", mine), elsewhere, broken, running(t, "other"),
+				running(t, "my deploy 1", entry("Spaced", askedBy(bob, carol.ID))),
+				running(t, "groups", entry("Group's", askedBy(alice, "S0SRE00001"))),
+				running(t, "ours", mine, entry("Group's", askedBy(alice, "S0SRE00001"))),
 				running(t, "theirs", entry("Theirs", askedBy(alice, carol.ID))),
 				running(t, "yours", entry("Yours", askedBy(alice, bob.ID, guest.ID))),
 				running(t, "anyones", entry("Anyone's", askedBy(alice, "channel"))),
@@ -196,7 +237,7 @@ func TestApprovalCommand(t *testing.T) {
 					entry("Second", askedBy(bob, carol.ID), func(l *workflows.Listed) { l.Question, l.ActivityID = "ask-2", "ask-2-decision-1-x" })),
 			}
 			f.closed = []*workflowpb.WorkflowExecutionInfo{as(running(t, "killed", entry("Killed", askedBy(bob, carol.ID))), enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED)}
-			f.unchecked = map[string]error{"away": unavailable}
+			f.unchecked, s.lookUp = map[string]error{"away": unavailable}, tc.lookUp
 			b, _ := newBot(t, s, f, nil)
 			who := tc.who
 			if who.ID == "" {
@@ -228,7 +269,7 @@ func TestApprovalCommand(t *testing.T) {
 			}
 			for _, o := range f.changes {
 				got = append(got, o.Args[0].(workflows.Change))
-				if o.RunID != "run-"+o.WorkflowID || o.WorkflowID != strings.Fields(tc.text)[1] {
+				if o.RunID != "run-"+o.WorkflowID || o.WorkflowID != cmp.Or(tc.id, strings.Fields(tc.text)[1]) {
 					t.Errorf("changed %s of %s", o.RunID, o.WorkflowID)
 				}
 			}
@@ -274,7 +315,8 @@ func TestApprovalList(t *testing.T) {
 			},
 		},
 		"person who cannot be looked up": {
-			who: carol, change: func(_ *testing.T, _ *fakeTemporal, s *fakeSlack) { delete(s.people, carol.ID) }, says: []string{"Could not load"},
+			who: carol, change: func(_ *testing.T, _ *fakeTemporal, s *fakeSlack) { delete(s.people, carol.ID) },
+			waiting: []string{"Of Bob", "By Bob", "Bob himself"}, says: []string{"User groups could not be checked"},
 		},
 		"one whose approval does not count any more": {
 			who: bob, waiting: []string{"Again"}, change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
@@ -305,7 +347,8 @@ func TestApprovalList(t *testing.T) {
 			who: bob, change: func(_ *testing.T, f *fakeTemporal, _ *fakeSlack) { f.lists = unavailable }, says: []string{"Could not load"},
 		},
 		"groups cannot be looked up": {
-			who: bob, change: func(_ *testing.T, _ *fakeTemporal, s *fakeSlack) { s.lookUp = errors.New("down") }, says: []string{"Could not load"},
+			who: carol, change: func(_ *testing.T, _ *fakeTemporal, s *fakeSlack) { s.lookUp = errors.New("down") },
+			waiting: []string{"Of Bob", "By Bob", "Bob himself"}, says: []string{"User groups could not be checked"},
 		},
 		"many": {
 			who: bob, change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
@@ -317,6 +360,16 @@ func TestApprovalList(t *testing.T) {
 			waiting: []string{
 				"Number 0.", "Number 1.", "Number 2.", "Number 3.", "Number 4.", "Number 5.", "Number 6.", "Number 7.", "Number 8.", "Number 9.",
 			}, says: []string{"These are the latest 10"},
+		},
+		"one of many approvers": {
+			who: bob, change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
+				var others []string
+				for n := range 20 {
+					others = append(others, fmt.Sprintf("U%05d", n))
+				}
+				f.running = []*workflowpb.WorkflowExecutionInfo{running(t, "w", entry("Many", askedBy(alice, append(others, bob.ID)...)))}
+			},
+			waiting: []string{"Many"}, says: []string{"May decide: <@U0BOB00001>, <@U00000>, ", "11 others"},
 		},
 		"more than are looked at": {
 			who: bob, change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
@@ -353,6 +406,61 @@ func TestApprovalList(t *testing.T) {
 				if !strings.Contains(text, part) {
 					t.Errorf("said %q, want %q", text, part)
 				}
+			}
+		})
+	}
+}
+
+// An answer is acknowledged in Socket Mode, which takes less than 20 KB.
+func TestAnswersAreNotTooLong(t *testing.T) {
+	t.Parallel()
+	long := func(n int, title string) workflows.Listed {
+		var many []string
+		for i := range 12 {
+			many = append(many, fmt.Sprintf("U%09d", i))
+		}
+		return entry(title, askedBy(alice, append(many, bob.ID)...), func(l *workflows.Listed) {
+			l.Question = fmt.Sprintf("ask-%d", n)
+			l.Permalink = "https://sim.slack.com/archives/C0GENERAL1/p1795176000000100"
+		})
+	}
+	hostile := strings.Repeat("<&>", 50)
+	for name, tc := range map[string]struct {
+		text  string
+		id    func(n int) string
+		title string
+		one   bool // workflow that asks for all
+		rows  int  // at the least
+		says  string
+	}{
+		"list":               {text: "list", id: func(n int) string { return fmt.Sprint("w-", n) }, title: hostile, rows: 4, says: "The others are in my home."},
+		"list of long IDs":   {text: "list", id: func(n int) string { return strings.Repeat("<", 900) + fmt.Sprint(n) }, title: hostile, rows: 1, says: "This is the latest. The others are in my home."},
+		"list of wide IDs":   {text: "list", id: func(n int) string { return strings.Repeat("\U0001F600", 240) + fmt.Sprint(n) }, title: strings.Repeat("\U0001F600", 150), rows: 2, says: "The others are in my home."},
+		"list of short ones": {text: "list", id: func(n int) string { return fmt.Sprint("w-", n) }, title: "Deploy", rows: 10, says: "These are the latest 10. The others are in my home."},
+		"show":               {text: "show w-0", id: func(int) string { return "w-0" }, title: hostile, one: true, rows: 4, says: "The others are in my home."},
+		"show one":           {text: "show " + strings.Repeat("&", 900), id: func(int) string { return strings.Repeat("&", 900) }, title: hostile, rows: 1, says: "Open card"},
+	} {
+		inTime(t, name, func(t *testing.T) {
+			f := &fakeTemporal{}
+			var requests []workflows.Listed
+			for n := range 15 {
+				requests = append(requests, long(n, tc.title))
+				if !tc.one {
+					f.running = append(f.running, running(t, tc.id(n), requests[n]))
+				}
+			}
+			if tc.one {
+				f.running = append(f.running, running(t, tc.id(0), requests...))
+			}
+			b, _ := newBot(t, newSlack(), f, nil)
+			r := deliver(t, b, slashCommand, typed(bob, tc.text))
+			body, err := json.Marshal(r.body)
+			if err != nil || len(body) > answerBytes+1000 {
+				t.Errorf("the answer has %d bytes, %v", len(body), err)
+			}
+			text := answered(r)
+			if n := strings.Count(text, "May decide: "); n < tc.rows || !strings.Contains(text, tc.says) {
+				t.Errorf("the answer has %d rows, want %d, and %q: %s", n, tc.rows, tc.says, text)
 			}
 		})
 	}
@@ -423,13 +531,15 @@ func TestSubmitRequest(t *testing.T) {
 		return fills(card.BlockApprovers, "multi_users_select", "selected_users", ids)
 	}
 	title, approvers, required := []string{card.BlockTitle}, []string{card.BlockApprovers}, []string{card.BlockRequired}
+	const robot, former = "U0ROBOT001", "U0FORMER01"
 	started := serviceerror.NewWorkflowExecutionAlreadyStarted("started", "1", "run-1")
 	for name, tc := range map[string]struct {
 		state   map[string]any
 		who     workflows.Person // bob, where it is nobody
 		channel string
 		start   error
-		fails   error // look-ups
+		fails   error  // look-ups
+		down    string // the one who cannot be looked up
 
 		want   *workflows.Request // what is asked; nil: nothing
 		faults []string
@@ -445,26 +555,38 @@ func TestSubmitRequest(t *testing.T) {
 			},
 		},
 		"already taken":                 {state: form(), start: started, want: &workflows.Request{Title: "Deploy version 2", Required: 1}},
-		"Temporal is away":              {state: form(), start: unavailable, want: &workflows.Request{Title: "Deploy version 2", Required: 1}, faults: approvers, says: "could not confirm"},
+		"Temporal is away":              {state: form(), start: unavailable, want: &workflows.Request{Title: "Deploy version 2", Required: 1}, faults: title, says: "Submit it again as it is; if it was taken, nothing is asked twice."},
 		"no title":                      {state: form(text(card.BlockTitle, " \u200b ")), faults: title, says: "The title is empty."},
-		"a text that is too long":       {state: form(text(card.BlockText, strings.Repeat("x", workflows.MaxText+1))), faults: title, says: "2001 characters"},
+		"a text that is too long":       {state: form(text(card.BlockText, strings.Repeat("x", workflows.MaxText+1))), faults: []string{card.BlockText}, says: "2001 characters"},
 		"no number":                     {state: form(text(card.BlockRequired, "two")), faults: required, says: "a number from 1"},
 		"none of them":                  {state: form(text(card.BlockRequired, "0")), faults: required, says: "a number from 1"},
-		"too many of them":              {state: form(users(carol.ID), text(card.BlockRequired, "21")), faults: title, says: "21"},
-		"more than there are":           {state: form(users(carol.ID), text(card.BlockRequired, "2")), faults: title, says: "required is 2"},
+		"too many of them":              {state: form(users(carol.ID), text(card.BlockRequired, "21")), faults: required, says: "Write a number from 1 to 20."},
+		"more than there are":           {state: form(users(carol.ID), text(card.BlockRequired, "2")), faults: required, says: "Only 1 of those named can decide: choose more people, or a smaller number."},
+		"more than there are besides":   {state: form(users(carol.ID, bob.ID, alice.ID, carol.ID), text(card.BlockRequired, "3")), faults: required, says: "Only 2 of those named"},
 		"two of nobody":                 {state: form(text(card.BlockRequired, "2")), faults: approvers, says: "Say who may decide"},
-		"only the requester":            {state: form(users(bob.ID)), faults: title, says: "may not decide their own"},
-		"an approver that is none":      {state: form(users("<!here>")), faults: title, says: "is not the ID of a Slack user"},
-		"a deadline that is none":       {state: form(fills(card.BlockDeadline, "static_select", "selected_option", map[string]any{"value": "soon"})), faults: title, says: "not a duration"},
+		"only the requester":            {state: form(users(bob.ID)), faults: approvers, says: "You cannot decide your own request: choose somebody else."},
+		"only the requester, of two":    {state: form(users(bob.ID), text(card.BlockRequired, "2")), faults: approvers, says: "You cannot decide your own request"},
+		"an approver that is none":      {state: form(users("<!here>")), faults: approvers, says: "somebody whom Slack does not know"},
+		"people who cannot decide":      {state: form(users(robot, carol.ID, former, guest.ID, external.ID)), faults: approvers, says: "Choose others instead of: Robot, somebody without a name, Eve Extern."},
+		"more of them than are named":   {state: form(users(robot, former, external.ID, "U0NOBODY01", "U0NOBODY02", "U0NOBODY03", "U0NOBODY04")), faults: approvers, says: "does not know, 2 more."},
+		"a guest is to decide":          {state: form(users(guest.ID)), want: &workflows.Request{Title: "Deploy version 2", Approvers: workflows.Approvers{Users: []string{guest.ID}}, Required: 1}},
+		"several faults":                {state: form(text(card.BlockTitle, ""), users(robot), text(card.BlockRequired, "x")), faults: []string{card.BlockRequired, card.BlockTitle}, says: "The title is empty."},
+		"a deadline that is none":       {state: form(fills(card.BlockDeadline, "static_select", "selected_option", map[string]any{"value": "soon"})), faults: []string{card.BlockDeadline}, says: "not a duration"},
+		"approvers cannot be looked up": {state: form(users(carol.ID)), down: carol.ID, faults: approvers, says: "could not check with Slack who they are, so nothing was asked"},
 		"a channel that is none":        {state: form(), channel: "general", faults: title, says: "is not the ID of a Slack channel"},
-		"a person of another workspace": {state: form(), who: external, faults: approvers, says: "Only people of this workspace"},
-		"a guest":                       {state: form(), who: guest, faults: approvers, says: "Only full members"},
-		"Slack is down":                 {state: form(), fails: errors.New("down"), faults: approvers, says: "could not check"},
+		"a person of another workspace": {state: form(), who: external, faults: title, says: "Only people of this workspace"},
+		"a guest":                       {state: form(), who: guest, faults: title, says: "Only full members"},
+		"Slack is down":                 {state: form(), fails: errors.New("down"), faults: title, says: "could not check"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, f := newSlack(), &fakeTemporal{starts: []error{tc.start}}
 			s.lookUp = tc.fails
+			s.people[robot] = slackapi.Person{Team: team, Bot: true, Name: "\u202eRobot"}
+			s.people[external.ID] = slackapi.Person{Team: external.Team, Name: "Eve Extern"}
+			if tc.down != "" {
+				s.unknown = map[string]error{tc.down: errors.New("down")}
+			}
 			b, _ := newBot(t, s, f, nil)
 			who := tc.who
 			if who.ID == "" {
@@ -500,7 +622,7 @@ func TestSubmitRequest(t *testing.T) {
 		for _, p := range []any{broken, begun(t, "")} {
 			f := &fakeTemporal{}
 			b, _ := newBot(t, newSlack(), f, nil)
-			checkFaults(t, deliver(t, b, interactive, p), approvers, "another version of the app")
+			checkFaults(t, deliver(t, b, interactive, p), title, "another version of the app")
 			if len(f.started) > 0 {
 				t.Errorf("started %+v", f.started)
 			}

@@ -32,20 +32,25 @@ type Slack interface {
 	Update(ctx context.Context, at workflows.Card, text string, blocks []slack.Block) error
 	// OpenModal opens a modal for the click that gave the trigger.
 	OpenModal(ctx context.Context, trigger string, v slack.ModalViewRequest) error
-	// PublishHome shows a person the app's home.
-	PublishHome(ctx context.Context, user string, v slack.HomeTabViewRequest) error
+	// PublishHome shows a person the app's home, unless they see something else by now than what has the hash; an empty
+	// hash is of anything. It returns the hash of what they see then.
+	PublishHome(ctx context.Context, user, hash string, v slack.HomeTabViewRequest) (shown string, err error)
 }
 
 // Speaker speaks to one person in private.
 type Speaker interface {
 	AnswerURL(ctx context.Context, responseURL, text string) error
 	Whisper(ctx context.Context, channel, user, text string) error
+	// SayDirectly says it in a direct message.
+	SayDirectly(ctx context.Context, user, text string) error
 }
 
 // Directory knows people. Its answers may be a minute old.
 type Directory interface {
 	Person(ctx context.Context, id string) (slackapi.Person, error)
 	Members(ctx context.Context, group string) ([]string, error)
+	// Groups are all user groups, by their IDs.
+	Groups(ctx context.Context) (map[string]slackapi.Group, error)
 }
 
 // Options say how a [Bot] works. All but Requesters are needed.
@@ -149,27 +154,30 @@ func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 	}
 }
 
-// whisper says a sentence to the person whose click or submission i is, and reports whether it got through.
+// whisper says a sentence to the person whose click or submission i is, and reports whether it got through. In the app's
+// home there is no message to say it at: it is said in a modal, for which Slack takes the click for 3 s, and in a direct
+// message after that.
 func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sentence string) bool {
-	var err error = errors.New("no response URL")
-	if i.atHome() {
-		if err = b.Slack.OpenModal(ctx, i.TriggerID, card.Notified(sentence)); err == nil {
-			return true
-		}
-		b.Log.Warn("answer in private", "user", i.User.ID, "err", err)
-		return false
-	}
-	if i.ResponseURL != "" {
+	err := errors.New("no response URL")
+	switch {
+	case i.atHome():
+		err = b.Slack.OpenModal(ctx, i.TriggerID, card.Notified(sentence))
+	case i.ResponseURL != "":
 		if err = b.checkResponseURL(i.ResponseURL); err == nil {
 			err = b.Slack.AnswerURL(ctx, i.ResponseURL, sentence)
 		}
 	}
-	if err != nil && at.Channel != "" {
-		if e := b.Slack.Whisper(ctx, at.Channel, i.User.ID, sentence); e != nil {
-			err = errors.Join(err, e)
+	if err != nil {
+		var e error
+		if at.Channel != "" {
+			e = b.Slack.Whisper(ctx, at.Channel, i.User.ID, sentence)
 		} else {
-			err = nil
+			e = b.Slack.SayDirectly(ctx, i.User.ID, sentence)
 		}
+		if e == nil {
+			return true
+		}
+		err = errors.Join(err, e)
 	}
 	if err != nil {
 		b.Log.Warn("answer in private", "user", i.User.ID, "channel", at.Channel, "err", err)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"go.temporal.io/api/serviceerror"
@@ -23,33 +22,50 @@ import (
 // menu deals with what was chosen in a card's menu.
 func (b *Bot) menu(ctx context.Context, i interaction, chosen workflows.ChangeKind, sealed string) reply {
 	ref, no := b.open(i, sealed)
-	if no != "" {
-		return b.tell(ctx, i, i.card(), string(no))
+	switch {
+	case no != "":
+	case chosen == card.MenuShow:
+		no = b.belongs(ctx, person(i), true)
+	default:
+		no = b.mayChange(ctx, ref, person(i))
 	}
-	switch chosen {
-	case workflows.Delegate:
-		return b.openForm(ctx, i, card.DelegateModal(b.keep(i, sealed, string(chosen))))
-	case workflows.Extend:
-		soon, stop := context.WithTimeout(ctx, lookBefore)
-		defer stop()
-		a, err := record.Read(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
-		switch {
-		case err != nil:
-			return b.tell(ctx, i, i.card(), b.unread(ref, err))
-		case a.State == record.Ended || a.State == record.Unknown:
-			return b.tellTooLate(ctx, i, i.card(), a)
-		}
-		return b.openForm(ctx, i, card.ExtendModal(a.Round, b.keep(i, sealed, string(chosen))))
-	case card.MenuShow:
+	switch {
+	case no != "":
+		b.Log.Info("refuse the menu", "workflow_id", ref.WorkflowID, "change", chosen, "user", i.User.ID, "reason", string(no))
+		return b.tell(ctx, i, i.card(), string(no))
+	case chosen == card.MenuShow:
 		id := card.Escape(strings.ReplaceAll(ref.WorkflowID, "`", ""), idLimit)
 		return b.tell(ctx, i, i.card(), "The ID of this request is `"+id+"`: `/approval help` says what to do with it.")
+	case chosen == workflows.Withdraw && i.User.ID != ref.Requester:
+		return b.tell(ctx, i, i.card(), "Only who asked for this can withdraw it.")
+	}
+	metadata := b.keep(i, sealed, string(chosen))
+	switch chosen {
+	case workflows.Delegate:
+		return b.openForm(ctx, i, card.DelegateModal(metadata))
+	case workflows.Extend, workflows.Escalate, workflows.Withdraw:
 	default:
-		c := workflows.Change{Kind: chosen, By: person(i), Via: workflows.ViaCard}
-		return b.changeByClick(ctx, i, ref, c)
+		return b.tell(ctx, i, i.card(), "This menu is of another version of the app, so nothing was changed. Please choose again in a moment.")
+	}
+	soon, stop := context.WithTimeout(ctx, lookBefore)
+	defer stop()
+	a, err := record.Read(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	_, more := a.Round.NextEscalation()
+	switch {
+	case err != nil:
+		return b.tell(ctx, i, i.card(), b.unread(ref, err))
+	case a.State == record.Ended || a.State == record.Unknown:
+		return b.tellTooLate(ctx, i, i.card(), a)
+	case chosen == workflows.Extend:
+		return b.openForm(ctx, i, card.ExtendModal(a.Round, metadata))
+	case chosen == workflows.Escalate && !more:
+		return b.tell(ctx, i, i.card(), "There is nobody else to escalate this to.")
+	default:
+		return b.openForm(ctx, i, card.ChangeModal(chosen, a.Round, metadata))
 	}
 }
 
-// changeByClick makes a change for which a click is enough.
+// changeByClick makes a change for which a click is enough, as Slack has asked whether the person is sure.
 func (b *Bot) changeByClick(ctx context.Context, i interaction, ref reference.Reference, c workflows.Change) reply {
 	at := i.card()
 	if _, no := b.change(ctx, ref, c, i.TriggerID); no != "" {
@@ -58,7 +74,7 @@ func (b *Bot) changeByClick(ctx context.Context, i interaction, ref reference.Re
 	return done().and(func(ctx context.Context) { b.afterClick(ctx, i) })
 }
 
-// submitChange deals with the submission of a modal that asks to whom, or for how long.
+// submitChange deals with the submission of a modal that asks to whom, for how long, or only whether.
 func (b *Bot) submitChange(ctx context.Context, i interaction) reply {
 	var m modal
 	if err := json.Unmarshal([]byte(i.View.PrivateMetadata), &m); err != nil {
@@ -69,9 +85,12 @@ func (b *Bot) submitChange(ctx context.Context, i interaction) reply {
 	if no != "" {
 		return fault(i, string(no))
 	}
-	c := workflows.Change{Kind: workflows.Delegate, By: person(i), Via: workflows.ViaCard, To: i.filled(card.BlockPerson).User}
-	if i.View.CallbackID == card.CallbackExtend {
-		c.Kind, c.To, c.Longer = workflows.Extend, "", workflows.Duration(i.filled(card.BlockLonger).text())
+	c := workflows.Change{Kind: workflows.ChangeKind(m.Action), By: person(i), Via: workflows.ViaCard}
+	switch i.View.CallbackID {
+	case card.CallbackDelegate:
+		c.Kind, c.To = workflows.Delegate, i.filled(card.BlockPerson).User
+	case card.CallbackExtend:
+		c.Kind, c.Longer = workflows.Extend, workflows.Duration(i.filled(card.BlockLonger).text())
 	}
 	if _, no := b.change(ctx, ref, c, i.View.ID); no != "" {
 		return fault(i, string(no))
@@ -85,16 +104,8 @@ const acceptedTooLate = "AcceptedUpdateCompletedWorkflow"
 // change changes an open request, in the name of c.By, and returns it as it stands then. cause is unique to what the
 // person did: the same cause changes nothing twice. https://docs.temporal.io/sending-messages#sending-updates
 func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.Change, cause string) (l workflows.Listed, no refusal) {
-	const unchecked refusal = "I could not check with Slack whether you may change this, so nothing was changed. Please try again in a moment."
-	if c.By.Team != b.Team {
-		return l, "Only people of this workspace can change requests here."
-	}
-	who := ref.Who()
-	named := c.By.ID == ref.Requester || slices.Contains(who.Users, c.By.ID)
-	switch no, checked := b.isActive(ctx, c.By.ID, named || ref.AllowGuests); {
-	case !checked:
-		return l, unchecked
-	case no != "":
+	who, named := ref.Who(), isNamed(ref, c.By.ID)
+	if no := b.belongs(ctx, c.By, named || ref.AllowGuests); no != "" {
 		return l, no
 	}
 	if c.Kind == workflows.Delegate && c.To != "" {
@@ -106,7 +117,7 @@ func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.C
 		for _, group := range who.Groups {
 			switch in, err := b.isMember(ctx, group, c.By.ID); {
 			case err != nil:
-				return l, unchecked
+				return l, refuseUncheckedChange
 			case in:
 				c.Groups = append(c.Groups, group)
 			}

@@ -35,7 +35,7 @@ func (b *Bot) interact(ctx context.Context, i interaction) reply {
 		switch i.View.CallbackID {
 		case card.CallbackDecision:
 			return b.submit(ctx, i)
-		case card.CallbackDelegate, card.CallbackExtend:
+		case card.CallbackDelegate, card.CallbackExtend, card.CallbackChange:
 			return b.submitChange(ctx, i)
 		case card.CallbackRequest:
 			return b.submitRequest(ctx, i)
@@ -73,7 +73,7 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 	switch {
 	case d.Outcome == workflows.Approved && slices.Contains(ref.Approved, d.By.ID):
 		return b.approvedAlready(ctx, i, ref, d)
-	case d.Outcome == workflows.Approved && ref.Form, d.Outcome == workflows.Rejected && ref.Reason != workflows.Off:
+	case d.Outcome == workflows.Approved && (ref.Form || i.atHome()), d.Outcome == workflows.Rejected && ref.Reason != workflows.Off:
 		return b.askMore(ctx, i, ref, sealed, action)
 	}
 	v := b.decide(ctx, ref, d)
@@ -87,6 +87,8 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, said(b.look(ctx, ref, d), d.Outcome)) }}
 	case v.changed:
 		return b.tell(ctx, i, at, string(refuseChanged))
+	case v.late:
+		return b.tell(ctx, i, at, string(refuseLate))
 	default:
 		return b.tellTooLate(ctx, i, at, v.ended)
 	}
@@ -120,7 +122,7 @@ func (b *Bot) askMore(ctx context.Context, i interaction, ref reference.Referenc
 		return b.tell(ctx, i, at, b.unread(ref, err))
 	}
 	a.Round.RejectReason = ref.Reason
-	return b.openForm(ctx, i, card.DecisionModal(a.Round, action, b.keep(i, sealed, action)))
+	return b.openForm(ctx, i, card.DecisionModal(a.Round, action, b.keep(i, sealed, action), i.atHome()))
 }
 
 // unread is what a person is told where their request could not be read, which its form needs.
@@ -168,6 +170,9 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 	case v.recorded:
 		return reply{ack: true, then: func(ctx context.Context) {
 			b.heal(ctx, at, v.ended)
+			if m.Home { // They look at it, whichever process they opened it with.
+				b.homes.open(i.User.ID, nil)
+			}
 			b.afterClick(ctx, i)
 		}}
 	case v.unsure:
@@ -180,6 +185,8 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 		return r
 	case v.changed:
 		return fault(i, string(refuseChanged))
+	case v.late:
+		return fault(i, string(refuseLate))
 	default:
 		r := fault(i, tooLate(v.ended, card.Bare))
 		r.then = func(ctx context.Context) { b.heal(ctx, at, v.ended) }
@@ -210,11 +217,11 @@ func (b *Bot) readForm(ctx context.Context, i interaction, ref reference.Referen
 	}
 	for n, in := range a.Round.Inputs {
 		block := card.InputBlock(n)
-		value := i.filled(block).text()
-		switch in.Type {
-		case "", workflows.TextInput:
-			value = card.CleanLines(value, workflows.MaxReason)
-		case workflows.SelectInput:
+		value := i.filled(block).text()                        // As it was written: it is data, not what is shown.
+		if card.CleanLines(value, workflows.MaxReason) == "" { // There is nothing to see.
+			value = ""
+		}
+		if in.Type == workflows.SelectInput {
 			value = card.Selected(in, value)
 		}
 		if !in.Fits(value) {
@@ -236,6 +243,7 @@ const (
 	refuseVersion   refusal = "This button is of another version of the app, so nothing was decided. Please click again in a moment."
 	refusePlace     refusal = "This request belongs to another deployment of the app, so nothing was decided."
 	refuseKey       refusal = "This button was made with a key that the app no longer has. Ask for the request to be made again."
+	refuseLate      refusal = "The deadline has passed: this cannot be decided any more. The card will show it."
 	refuseChanged   refusal = "Who may decide this has changed since you saw it, so nothing was decided. Please look at the card again."
 )
 
@@ -300,11 +308,16 @@ func (b *Bot) openForm(ctx context.Context, i interaction, v slack.ModalViewRequ
 	return done()
 }
 
-// fault is the reply that shows a sentence in the modal, which stays open. It stands at the first block that can show
-// one. https://docs.slack.dev/surfaces/modals#displaying_errors
+// fault is the reply that shows a sentence, which is text, in the modal that was submitted. It stands at the first block
+// that can show one, and the modal stays open; where there is none, the sentence takes the modal's place.
+// https://docs.slack.dev/surfaces/modals#displaying_errors
 func fault(i interaction, sentence string) reply {
 	blocks := slices.Sorted(maps.Keys(i.View.State.Values))
-	return faults(map[string]string{append(blocks, card.BlockComment)[0]: sentence})
+	if len(blocks) == 0 {
+		view := card.Notified(card.Escape(sentence, card.TextLimit))
+		return reply{ack: true, body: map[string]any{"response_action": "update", "view": view}}
+	}
+	return faults(map[string]string{blocks[0]: sentence})
 }
 
 // faults is the reply that shows sentences at blocks of the modal.

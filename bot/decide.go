@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -32,6 +33,9 @@ const (
 	lookAgain = 100 * time.Millisecond
 	// lookFor is how long it is asked: the person has to be told within Slack's 3 s too.
 	lookFor = 1500 * time.Millisecond
+	// overdue is how long after the deadline a decision is taken still: the workflow's timer is the deadline, and our clock
+	// may be off. Later than that no worker runs the timer.
+	overdue = time.Minute
 	// lookBefore is how long it may take before a form is opened, which Slack lets us do for 3 s.
 	lookBefore = 1200 * time.Millisecond
 )
@@ -44,6 +48,8 @@ type verdict struct {
 	unsure bool
 	// changed: who may decide has changed since the person saw the card.
 	changed bool
+	// late: the deadline has passed, and no worker has ended the request yet.
+	late bool
 	// ended is what was read of the request, where anything was: how it ended, or that this cannot be read yet.
 	ended record.Activity
 }
@@ -52,6 +58,11 @@ type verdict struct {
 // refuses all others. Where the request goes on with another round, and the same people may decide in it, the decision
 // is recorded there; whoever is refused otherwise learns here how the request ended. It takes as long as ctx lets it.
 func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
+	if !ref.Until.IsZero() && time.Since(ref.Until) > overdue {
+		if v := b.late(ctx, ref); v.late || v.unsure {
+			return v
+		}
+	}
 	d.Digest = hex.EncodeToString(ref.Digest[:])
 	asCompletion := d.Outcome == workflows.Approved
 	enough := time.After(lookFor)
@@ -92,6 +103,19 @@ func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.D
 			return v
 		}
 	}
+}
+
+// late looks whether the deadline that the reference has was moved.
+func (b *Bot) late(ctx context.Context, ref reference.Reference) verdict {
+	all, _, err := b.describe(ctx, ref.WorkflowID, ref.RunID)
+	if err != nil {
+		b.Log.Warn("look a deadline up", "workflow_id", ref.WorkflowID, "run_id", ref.RunID, "err", err)
+		return verdict{unsure: true}
+	}
+	question, _, _, _ := workflows.SplitActivityID(ref.ActivityID)
+	return verdict{late: slices.ContainsFunc(all, func(f found) bool {
+		return f.Question == question && f.Outcome == "" && time.Since(f.Round.Until()) > overdue
+	})}
 }
 
 // unanswered tells a call that Temporal did not answer, for as long as the SDK tried.
@@ -137,9 +161,10 @@ func (b *Bot) look(ctx context.Context, ref reference.Reference, d workflows.Dec
 	_, _, now, _ := workflows.SplitActivityID(a.ID)
 	return verdict{
 		// The same person with the same decision: their second click, or the first whose answer was lost.
-		recorded: ok && last.Outcome == d.Outcome && last.Option == d.Option && maps.Equal(last.Inputs, d.Inputs),
-		changed:  (a.State == record.Open || a.State == record.Scheduled) && now != seen,
-		ended:    a,
+		recorded: ok && last.Outcome == d.Outcome && last.Option == d.Option && maps.Equal(last.Inputs, d.Inputs) &&
+			!slices.ContainsFunc(d.Roles, func(role string) bool { return !slices.Contains(last.Roles, role) }),
+		changed: (a.State == record.Open || a.State == record.Scheduled) && now != seen,
+		ended:   a,
 	}
 }
 
@@ -147,16 +172,28 @@ func (b *Bot) look(ctx context.Context, ref reference.Reference, d workflows.Dec
 func tooLate(a record.Activity, m card.Markup) string {
 	switch a.State {
 	case record.Ended:
-		return "Too late: this request has ended. " + card.Sentence(a.Result, m)
+		return "Too late. " + card.Sentence(a.Result, m)
 	case record.Unknown:
 		return "Temporal does not have this request, or no longer, so it cannot be decided."
 	case record.Deciding:
-		return "Somebody has just decided this request; the card will show it."
+		if !wantsMore(a.Round) {
+			return "Somebody has just decided this request; the card will show it."
+		}
+		fallthrough
 	case record.Between:
 		return "Others are deciding this at this moment, and your decision was not recorded. Please click again."
 	default:
 		return "This request could not be decided just now. Please click again in a moment."
 	}
+}
+
+// wantsMore reports whether a request wants more than one approval still.
+func wantsMore(r workflows.Round) bool {
+	wanted := 0
+	for _, role := range r.Tally().Missing {
+		wanted += role.Required
+	}
+	return wanted > 1
 }
 
 // heal closes the card of a request whose workflow is closed: nothing else will. It draws what Temporal's history says,
@@ -180,6 +217,8 @@ func said(v verdict, o workflows.Outcome) string {
 		return "I could not confirm your decision. If the buttons are still there in a minute, please click again."
 	case v.changed:
 		return string(refuseChanged)
+	case v.late:
+		return string(refuseLate)
 	case v.ended.State == record.Open || v.ended.State == record.Scheduled:
 		return "Your decision could not be recorded: the request is still open. Please click again."
 	default:

@@ -388,7 +388,7 @@ func TestSubmit(t *testing.T) {
 		"Temporal answers the second time": {who: bob, temporal: &fakeTemporal{commits: []error{unavailable, nil}}, commits: 2},
 		"too late": {
 			who: bob, temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, carol, workflows.Approved))}},
-			fault: "Too late: this request has ended. Approved by carol on 2026-11-20 13:30 UTC.", commits: 1,
+			fault: "Too late. Approved by carol on 2026-11-20 13:30 UTC.", commits: 1,
 		},
 		"submitted again": {
 			who: bob, temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, bob, workflows.Rejected))}},

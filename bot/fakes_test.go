@@ -58,8 +58,10 @@ func activity(round int, policy string) string {
 type fakeSlack struct {
 	people map[string]slackapi.Person
 	groups map[string][]string
+	// unknown are those who cannot be looked up, and why.
+	unknown map[string]error
 	// What fails.
-	lookUp, answer, whisper, modal, home error
+	lookUp, answer, whisper, direct, modal, home error
 
 	mu      sync.Mutex
 	lookUps []string // IDs that were looked up
@@ -73,6 +75,7 @@ type fakeSlack struct {
 type published struct {
 	user string
 	view slack.HomeTabViewRequest
+	hash string
 }
 
 // errGroups is the failure of the look-up of groups alone.
@@ -99,8 +102,11 @@ func (f *fakeSlack) Person(_ context.Context, id string) (slackapi.Person, error
 	if errors.Is(f.lookUp, errGroups) {
 		return p, nil
 	}
+	if err := f.unknown[id]; err != nil {
+		return p, err
+	}
 	if !ok && f.lookUp == nil {
-		return p, errors.New("no such person")
+		return p, &slackapi.Error{Kind: slackapi.Refused, Method: "users.info", Code: "user_not_found"}
 	}
 	return p, f.lookUp
 }
@@ -110,6 +116,20 @@ func (f *fakeSlack) Members(_ context.Context, group string) ([]string, error) {
 	defer f.mu.Unlock()
 	f.lookUps = append(f.lookUps, group)
 	return f.groups[group], f.lookUp
+}
+
+func (f *fakeSlack) Groups(context.Context) (map[string]slackapi.Group, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lookUps = append(f.lookUps, "groups")
+	if f.lookUp != nil {
+		return nil, f.lookUp
+	}
+	all := make(map[string]slackapi.Group)
+	for id, members := range f.groups {
+		all[id] = slackapi.Group{Members: members}
+	}
+	return all, nil
 }
 
 func (f *fakeSlack) AnswerURL(_ context.Context, _, text string) error {
@@ -130,6 +150,18 @@ func (f *fakeSlack) Whisper(_ context.Context, channel, user, text string) error
 	return f.whisper
 }
 
+func (f *fakeSlack) SayDirectly(ctx context.Context, user, text string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if f.direct == nil {
+		f.said = append(f.said, fmt.Sprintf("%s directly: %s", user, text))
+	}
+	return f.direct
+}
+
 func (f *fakeSlack) Update(_ context.Context, c workflows.Card, text string, _ []slack.Block) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -146,13 +178,22 @@ func (f *fakeSlack) OpenModal(_ context.Context, _ string, v slack.ModalViewRequ
 	return f.modal
 }
 
-func (f *fakeSlack) PublishHome(_ context.Context, user string, v slack.HomeTabViewRequest) error {
+func (f *fakeSlack) PublishHome(_ context.Context, user, hash string, v slack.HomeTabViewRequest) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.home == nil {
-		f.homes = append(f.homes, published{user, v})
+	if f.home != nil {
+		return "", f.home
 	}
-	return f.home
+	for _, shown := range slices.Backward(f.homes) {
+		if shown.user == user && hash != "" && hash != shown.hash {
+			return "", &slackapi.Error{Kind: slackapi.Refused, Method: "views.publish", Code: "hash_conflict"}
+		}
+		if shown.user == user {
+			break
+		}
+	}
+	f.homes = append(f.homes, published{user, v, strconv.Itoa(len(f.homes))})
+	return f.homes[len(f.homes)-1].hash, nil
 }
 
 // completion is one call of CompleteActivityByID.

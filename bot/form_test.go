@@ -94,13 +94,13 @@ func TestForm(t *testing.T) {
 	}{
 		"as it stands":      {request: detailed(), state: values(), commits: 1, inputs: good, reason: "Fine."},
 		"with a choice":     {request: detailed(), action: "approve_2", state: values(), commits: 1, inputs: good, reason: "Fine.", option: 2},
-		"an optional value": {request: detailed(), state: values(text(1, "a\r\nb\u200b")), commits: 1, inputs: with("notes", "a\nb"), reason: "Fine."},
+		"an optional value": {request: detailed(), state: values(text(1, "a\r\nb\u200b")), commits: 1, inputs: with("notes", "a\r\nb\u200b"), reason: "Fine."},
 		"an option by its number": {
 			request: detailed(), state: values(option(6, "2")), commits: 1, reason: "Fine.",
 			inputs: with("plan", "&&&"+strings.Repeat("&", 70)),
 		},
 		"hostile text": {
-			request: detailed(), state: values(text(0, "\u202e<!channel>\x00")), commits: 1, inputs: with("version", "<!channel>"), reason: "Fine.",
+			request: detailed(), state: values(text(0, "\u202e<!channel>\x00")), commits: 1, inputs: with("version", "\u202e<!channel>\x00"), reason: "Fine.",
 		},
 		"as long as Slack lets it be": {
 			request: detailed(), state: values(text(0, strings.Repeat("漢", workflows.MaxReason))), commits: 1, reason: "Fine.",
@@ -142,7 +142,7 @@ func TestForm(t *testing.T) {
 			faults: []string{card.BlockComment}, says: "does not have this request",
 		},
 		"too late": {
-			request: detailed(), state: values(), commits: 1, faults: []string{card.BlockComment}, says: "Too late: this request has ended. Expired",
+			request: detailed(), state: values(), commits: 1, faults: []string{card.BlockComment}, says: "Too late. Expired",
 			temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{historyOf(t, detailed(), endedBy(t, workflows.Expired))}},
 		},
 		"who may decide has changed": {
@@ -289,7 +289,7 @@ func TestAskMore(t *testing.T) {
 			temporal: &fakeTemporal{histories: [][]*historypb.HistoryEvent{historyOf(t, detailed(), endedBy(t, workflows.Expired))}},
 		},
 		"modal does not open":          {request: detailed(), action: "approve", slack: broken{modal: errors.New("expired_trigger_id")}, said: []string{"could not open the form"}},
-		"modal does not open, a home":  {request: detailed(), action: "approve", home: true, slack: broken{modal: errors.New("expired_trigger_id")}},
+		"modal does not open, a home":  {request: detailed(), action: "approve", home: true, slack: broken{modal: errors.New("expired_trigger_id")}, said: []string{"U0BOB00001 directly: ", "could not open the form"}},
 		"nobody may approve by a form": {request: workflows.Request{Inputs: detailed().Inputs}, action: "approve", said: []string{"can decide this request"}, ack: true},
 	} {
 		inTime(t, name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"countersign/internal/card"
+	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
@@ -20,13 +22,8 @@ const (
 	// one is left.
 	viewersMost = 1000
 	viewedFor   = 30 * time.Minute
-)
-
-// The sections of the home, as the actions of its page buttons name them.
-const (
-	sectionWaiting = "waiting"
-	sectionAsked   = "asked"
-	sectionDecided = "decided"
+	// pauseMost bounds for how long the homes are not kept current because Slack asks to wait.
+	pauseMost = 5 * time.Minute
 )
 
 // homes are the homes that were opened lately. They are safe for concurrent use.
@@ -38,20 +35,23 @@ type homes struct {
 // home is what one person sees of the app's home.
 type home struct {
 	drawing chan struct{} // holds one that draws it, so that the last one drawn has the page that was turned to last
-	// Guarded by the mutex of homes:
-	opened time.Time
-	pages  map[string]int // by section
+	homeState
+	pages map[string]int // by section; guarded by the mutex of homes
+}
+
+// homeState is guarded by the mutex of homes.
+type homeState struct {
+	opened time.Time // or clicked in
+	at     time.Time // when that was looked up which they see
 	shown  [sha256.Size]byte
+	hash   string // Slack's, of what they see; empty: whatever they see is to be drawn over
 }
 
 func newHomes() *homes { return &homes{all: make(map[string]*home)} }
 
 // open notes that the person looks at their home, and that it is to be drawn whatever was shown before: another
-// process may have drawn it since.
-func (h *homes) open(user string) { h.turn(user, "", 0) }
-
-// turn is open, and turns to a section's page.
-func (h *homes) turn(user, section string, page int) {
+// process may have drawn it since. Pages are those that are to be shown, by section; of others the page stays.
+func (h *homes) open(user string, pages map[string]int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget()
@@ -65,10 +65,8 @@ func (h *homes) turn(user, section string, page int) {
 		o = &home{drawing: make(chan struct{}, 1), pages: make(map[string]int)}
 		h.all[user] = o
 	}
-	o.opened, o.shown = time.Now(), [sha256.Size]byte{}
-	if section != "" {
-		o.pages[section] = page
-	}
+	o.opened, o.shown, o.hash = time.Now(), [sha256.Size]byte{}, ""
+	maps.Copy(o.pages, pages)
 }
 
 // forget forgets the homes that have not been opened for long. The caller holds the mutex.
@@ -76,12 +74,14 @@ func (h *homes) forget() {
 	maps.DeleteFunc(h.all, func(_ string, o *home) bool { return time.Since(o.opened) > viewedFor })
 }
 
-// users are those who look at their homes.
+// users are those who look at their homes, first those who see what was looked up longest ago.
 func (h *homes) users() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget()
-	return slices.Sorted(maps.Keys(h.all))
+	return slices.SortedFunc(maps.Keys(h.all), func(a, b string) int {
+		return cmp.Or(h.all[a].at.Compare(h.all[b].at), strings.Compare(a, b))
+	})
 }
 
 // of is a person's home; nil where they do not look at it.
@@ -94,7 +94,7 @@ func (h *homes) of(user string) *home {
 
 // KeepHomes keeps the homes that people look at current, until ctx ends: what changes a request (a decision at another
 // process, a deadline, a workflow that asks) tells the bot nothing. A look at Temporal serves all of them; where nobody
-// looks at a home there is none.
+// looks at a home there is none. Where Slack asks to wait, all wait.
 func (b *Bot) KeepHomes(ctx context.Context) {
 	tick := time.NewTicker(b.HomeEvery)
 	defer tick.Stop()
@@ -104,24 +104,42 @@ func (b *Bot) KeepHomes(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		users := b.homes.users()
-		if len(users) == 0 {
-			continue
-		}
-		all, err := b.lookAround(ctx)
-		for _, user := range users {
-			if ctx.Err() == nil {
-				soon, stop := context.WithTimeout(ctx, afterBudget)
-				b.draw(soon, user, all, err)
-				stop()
+		if pause := b.drawAll(ctx); pause > 0 {
+			b.Log.Warn("slack asks to wait before homes are drawn", "wait", pause)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
 			}
 		}
 	}
 }
 
+// drawAll draws the homes that have changed, until Slack asks to wait: views.publish takes some 100 calls a minute. Those
+// that are left are the first the next time. https://docs.slack.dev/reference/methods/views.publish
+func (b *Bot) drawAll(ctx context.Context) (pause time.Duration) {
+	users := b.homes.users()
+	if len(users) == 0 {
+		return 0
+	}
+	all, err := b.lookAround(ctx)
+	for _, user := range users {
+		if ctx.Err() != nil {
+			return 0
+		}
+		soon, stop := context.WithTimeout(ctx, afterBudget)
+		limited := slackapi.AsLimited(b.draw(soon, user, all, err))
+		stop()
+		if limited != nil {
+			return min(limited.RetryAfter, pauseMost)
+		}
+	}
+	return 0
+}
+
 // openHome shows a person their home.
 func (b *Bot) openHome(ctx context.Context, user string) {
-	b.homes.open(user)
+	b.homes.open(user, nil)
 	b.refreshHome(ctx, user)
 }
 
@@ -129,46 +147,67 @@ func (b *Bot) openHome(ctx context.Context, user string) {
 func (b *Bot) refreshHome(ctx context.Context, user string) {
 	if b.homes.of(user) != nil {
 		all, err := b.lookAround(ctx)
-		b.draw(ctx, user, all, err)
+		_ = b.draw(ctx, user, all, err) // It is drawn again when all are.
 	}
 }
 
-// draw shows a home, unless it is what the person sees already. err says why all could not be looked up.
-func (b *Bot) draw(ctx context.Context, user string, all requests, err error) {
+// draw shows a home, unless it is what the person sees already, or they see what was looked up later. err says why all
+// could not be looked up. It returns Slack's error.
+func (b *Bot) draw(ctx context.Context, user string, all requests, err error) error {
 	h := b.homes.of(user)
 	if h == nil {
-		return
+		return nil
 	}
 	select {
 	case h.drawing <- struct{}{}:
 		defer func() { <-h.drawing }()
 	case <-ctx.Done():
-		return
+		return nil
 	}
 	b.homes.mu.Lock()
-	pages, shown := maps.Clone(h.pages), h.shown
+	pages, was := maps.Clone(h.pages), h.homeState
 	b.homes.mu.Unlock()
+	if was.at.After(all.at) {
+		return nil
+	}
 	var view card.Home
 	if err == nil {
-		view, err = b.sections(ctx, newViewer(user), pages, all)
-	}
-	if err != nil {
+		view = b.sections(ctx, newViewer(user, all.groups), pages, all)
+	} else {
 		b.Log.Warn("look requests up for a home", "user", user, "err", err)
-		view = card.Home{Failed: "Temporal or Slack did not answer. Open this page again in a moment."}
+		view = card.Home{
+			Waiting: card.Section{Page: pages[card.SectionWaiting]}, Asked: card.Section{Page: pages[card.SectionAsked]},
+			Decided: card.Section{Page: pages[card.SectionDecided]},
+			Failed:  "Temporal did not answer. Open this page again in a moment.",
+		}
 	}
 	// References differ each time they are sealed.
-	sum := digestOf(view)
-	if sum == shown {
-		return
-	}
-	view.At = time.Now()
-	if err := b.Slack.PublishHome(ctx, user, card.DrawHome(view)); err != nil {
-		b.Log.Warn("show a home", "user", user, "err", err)
-		return
+	sum, hash := digestOf(view), was.hash
+	err = nil
+	if sum != was.shown {
+		view.At = time.Now()
+		hash, err = b.Slack.PublishHome(ctx, user, was.hash, card.DrawHome(view))
 	}
 	b.homes.mu.Lock()
 	defer b.homes.mu.Unlock()
-	h.shown = sum
+	same := h.opened.Equal(was.opened) // Otherwise it is drawn anew at once, over this.
+	switch {
+	case err == nil:
+		h.at = all.at
+		if same {
+			h.shown, h.hash = sum, hash
+		}
+		return nil
+	case slackapi.IsConflict(err): // Another process keeps it current now.
+		if same && b.homes.all[user] == h {
+			delete(b.homes.all, user)
+		}
+		return nil
+	case slackapi.AsLimited(err) == nil && slackapi.AsRefused(err) == nil: // They may see it.
+		h.hash = ""
+	}
+	b.Log.Warn("show a home", "user", user, "err", err)
+	return err
 }
 
 func digestOf(h card.Home) [sha256.Size]byte {
@@ -185,27 +224,19 @@ func digestOf(h card.Home) [sha256.Size]byte {
 }
 
 // sections are what concerns the viewer.
-func (b *Bot) sections(ctx context.Context, v *viewer, pages map[string]int, all requests) (h card.Home, err error) {
-	h.Waiting, err = b.page(ctx, all.now, all.open, pages[sectionWaiting], card.PageRows, func(l workflows.Listed) (bool, error) {
+func (b *Bot) sections(ctx context.Context, v *viewer, pages map[string]int, all requests) (h card.Home) {
+	h.Waiting = b.page(ctx, v, all.now, all.open, pages[card.SectionWaiting], card.PageRows, func(l workflows.Listed) (yes, checked bool) {
 		return b.waits(ctx, v, l)
 	})
-	if err != nil {
-		return h, err
-	}
-	h.Asked, err = b.page(ctx, all.now, all.open, pages[sectionAsked], card.PageRows, func(l workflows.Listed) (bool, error) {
-		return l.Outcome == "" && l.Round.Requester == v.id, nil
-	})
-	if err != nil {
-		return h, err
-	}
-	h.Decided, err = b.page(ctx, all.now, all.decided, pages[sectionDecided], card.PageRows, func(l workflows.Listed) (bool, error) {
+	h.Asked = b.page(ctx, v, all.now, all.open, pages[card.SectionAsked], card.PageRows, v.asked)
+	h.Decided = b.page(ctx, v, all.now, all.decided, pages[card.SectionDecided], card.PageRows, func(l workflows.Listed) (yes, checked bool) {
 		if l.Outcome == "" {
-			return false, nil
+			return false, true
 		}
 		return b.concerns(ctx, v, l)
 	})
 	h.Waiting.Truncated, h.Asked.Truncated, h.Decided.Truncated = all.openCut, all.openCut, all.decidedCut
-	return h, err
+	return h
 }
 
 // clickHome deals with a click in the app's home that is no decision.
@@ -224,10 +255,12 @@ func (b *Bot) clickHome(ctx context.Context, i interaction) reply {
 	if rest, ok := strings.CutPrefix(action, card.ActionPage+"_"); ok {
 		section, n, _ := strings.Cut(rest, "_")
 		page, err := strconv.Atoi(n)
-		if err != nil || !slices.Contains([]string{sectionWaiting, sectionAsked, sectionDecided}, section) {
+		if err != nil || !isSection(section) {
 			return done()
 		}
-		b.homes.turn(i.User.ID, section, page)
+		pages := i.pages()
+		pages[section] = page
+		b.homes.open(i.User.ID, pages)
 		return done().and(func(ctx context.Context) { b.refreshHome(ctx, i.User.ID) })
 	}
 	return done()
@@ -236,7 +269,21 @@ func (b *Bot) clickHome(ctx context.Context, i interaction) reply {
 // afterClick draws the home of whoever clicked anew.
 func (b *Bot) afterClick(ctx context.Context, i interaction) {
 	if i.atHome() { // They look at it, whichever process they opened it with.
-		b.homes.open(i.User.ID)
+		b.homes.open(i.User.ID, i.pages())
 	}
 	b.refreshHome(ctx, i.User.ID)
+}
+
+func isSection(s string) bool {
+	return s == card.SectionWaiting || s == card.SectionAsked || s == card.SectionDecided
+}
+
+// pages are the pages of the home that was clicked in, by section; another process may have drawn it.
+func (i interaction) pages() map[string]int {
+	kept, pages := make(map[string]int), make(map[string]int)
+	if json.Unmarshal([]byte(i.View.PrivateMetadata), &kept) == nil { // Otherwise it is of another version, or of a modal.
+		maps.Copy(pages, kept)
+	}
+	maps.DeleteFunc(pages, func(section string, _ int) bool { return !isSection(section) })
+	return pages
 }

@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/slack-go/slack"
 	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"countersign/internal/card"
+	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
@@ -169,8 +171,23 @@ func TestHome(t *testing.T) {
 			change: func(_ *testing.T, f *fakeTemporal, _ *fakeSlack) { f.lists = unavailable },
 		},
 		"groups cannot be looked up": {
-			who: bob, says: []string{"Could not load your requests"},
+			who: carol, waiting: []string{"Asked", "Theirs"}, decided: []string{"Done", "Not ours"}, says: []string{"User groups could not be checked"},
+			buttons: []string{"approve", "reject", "approve", "reject"}, looked: 4,
 			change: func(_ *testing.T, _ *fakeTemporal, s *fakeSlack) { s.lookUp = errors.New("down") },
+		},
+		"the member cannot be looked up": {
+			who: carol, waiting: []string{"Asked", "Theirs"}, decided: []string{"Done", "Not ours"}, says: []string{"User groups could not be checked"},
+			buttons: []string{"approve", "reject", "approve", "reject"}, looked: 4,
+			change: func(_ *testing.T, _ *fakeTemporal, s *fakeSlack) { delete(s.people, carol.ID) },
+		},
+		"member of a group, who handed their place over": {
+			who: carol, waiting: []string{"Asked"}, buttons: []string{"approve", "reject"}, decided: []string{"Done", "Not ours"}, looked: 3,
+			change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
+				over := func(l *workflows.Listed) {
+					l.Round.Changes = []workflows.Change{{Kind: workflows.Delegate, By: carol, To: bob.ID}}
+				}
+				f.running = append(f.running[1:2:2], running(t, "group", entry("Group's", askedBy(alice, "S0SRE00001"), over)))
+			},
 		},
 		"more than are looked at": {
 			who: carol, waiting: []string{"Asked", "Theirs", "Group's"}, decided: []string{"Done", "Not ours"}, says: []string{"Only the latest requests were looked at"},
@@ -244,6 +261,52 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// Whatever there is to list, Slack is asked once for all user groups, and not at all where none may decide.
+func TestGroupsAreLookedUpOnce(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		approvers func(n int) string
+		down      error
+		want      int
+	}{
+		"many groups":                   {func(n int) string { return fmt.Sprintf("S0GROUP%04d", n) }, nil, 1},
+		"many groups, and Slack is off": {func(n int) string { return fmt.Sprintf("S0GROUP%04d", n) }, errGroups, 1},
+		"no group":                      {func(int) string { return bob.ID }, nil, 0},
+	} {
+		for _, where := range []string{"home", "list"} {
+			inTime(t, name+", "+where, func(t *testing.T) {
+				s, f := newSlack(), &fakeTemporal{}
+				s.lookUp = tc.down
+				for n := range 30 {
+					f.running = append(f.running, running(t, fmt.Sprintf("w-%d", n), entry("Deploy", askedBy(alice, tc.approvers(n)))))
+				}
+				b, _ := newBot(t, s, f, nil)
+				if where == "home" {
+					deliver(t, b, event, opens(bob, "home"))
+				} else {
+					deliver(t, b, slashCommand, typed(bob, "list"))
+				}
+				if diff := cmp.Diff(slices.Repeat([]string{"groups"}, tc.want), s.lookUps, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("looked up (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+	inTime(t, "for all homes", func(t *testing.T) {
+		s, f := newSlack(), homely(t)
+		b, _ := newBot(t, s, f, nil)
+		for _, who := range []workflows.Person{alice, bob, carol} {
+			deliver(t, b, event, opens(who, "home"))
+		}
+		s.lookUps, s.lookUp = nil, errGroups
+		keep(t, b)
+		pass(b.HomeEvery)
+		if diff := cmp.Diff([]string{"groups"}, s.lookUps); diff != "" {
+			t.Errorf("looked up (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // turned is a click on a button of the home.
 func turned(who workflows.Person, action, value string) map[string]any {
 	p := inHome(clicked(who, action, value))
@@ -312,6 +375,94 @@ func TestHomePages(t *testing.T) {
 			t.Errorf("shows (-want +got):\n%s", diff)
 		}
 	})
+	// A click brings the pages along which the home has, whichever process drew it.
+	other := func(t *testing.T, s *fakeSlack, f *fakeTemporal, keys *Bot) *Bot {
+		b, _ := newBot(t, s, f, nil)
+		b.Keys = keys.Keys
+		return b
+	}
+	either := func(a, b string) string {
+		if a != "" {
+			return a
+		}
+		return b
+	}
+	for name, tc := range map[string]struct {
+		metadata string
+		want     []string
+	}{
+		"of the home":       {metadata: "", want: page(20, 25)},
+		"of nothing":        {metadata: "{}", want: page(0, 10)},
+		"null":              {metadata: "null", want: page(0, 10)},
+		"of no numbers":     {metadata: `{"waiting":"2"}`, want: page(0, 10)},
+		"of a modal":        {metadata: `{"reference":"v1.x.y"}`, want: page(0, 10)},
+		"of other sections": {metadata: `{"holiday":2,"waiting":1}`, want: page(10, 20)},
+		"far away":          {metadata: `{"waiting":999999}`, want: page(20, 25)},
+		"before the first":  {metadata: `{"waiting":-3}`, want: page(0, 10)},
+	} {
+		inTime(t, "turned elsewhere, metadata "+name, func(t *testing.T) {
+			s, f := newSlack(), many(t)
+			first, _ := newBot(t, s, f, nil)
+			second := other(t, s, f, first)
+			deliver(t, first, event, opens(bob, "home"))
+			deliver(t, first, interactive, turned(bob, "page_waiting_2", ""))
+			p := turned(bob, "page_asked_0", "")
+			p["view"] = map[string]any{"id": "V1", "private_metadata": either(tc.metadata, s.homes[len(s.homes)-1].view.PrivateMetadata)}
+			deliver(t, second, interactive, p)
+			if diff := cmp.Diff(tc.want, last(t, s).waiting); diff != "" {
+				t.Errorf("shows (-want +got):\n%s", diff)
+			}
+			for section := range second.homes.of(bob.ID).pages {
+				if !isSection(section) {
+					t.Errorf("keeps the page of %q", section)
+				}
+			}
+		})
+	}
+	inTime(t, "Temporal is away, and comes back at another process", func(t *testing.T) {
+		s, f := newSlack(), many(t)
+		first, _ := newBot(t, s, f, nil)
+		second := other(t, s, f, first)
+		f.lists = unavailable
+		deliver(t, first, interactive, turned(bob, "page_waiting_2", ""))
+		f.lists = nil
+		p := turned(bob, "page_asked_0", "")
+		p["view"] = map[string]any{"id": "V1", "private_metadata": s.homes[0].view.PrivateMetadata}
+		deliver(t, second, interactive, p)
+		if diff := cmp.Diff(page(20, 25), last(t, s).waiting); diff != "" {
+			t.Errorf("shows (-want +got):\n%s", diff)
+		}
+	})
+	inTime(t, "of two processes the last one that was clicked at keeps it", func(t *testing.T) {
+		s, f := newSlack(), many(t)
+		first, _ := newBot(t, s, f, nil)
+		second := other(t, s, f, first)
+		keep(t, first)
+		keep(t, second)
+		deliver(t, first, event, opens(bob, "home"))
+		deliver(t, second, interactive, turned(bob, "page_waiting_2", ""))
+		decide := func() { // All see another page then.
+			f.mu.Lock()
+			f.running = f.running[1:]
+			f.mu.Unlock()
+			pass(time.Minute)
+		}
+		for n := range 4 {
+			decide()
+			if diff := cmp.Diff(page(21+n, 25), last(t, s).waiting); diff != "" {
+				t.Errorf("shows (-want +got):\n%s", diff)
+			}
+		}
+		if first.homes.of(bob.ID) != nil || second.homes.of(bob.ID) == nil || len(s.homes) != 6 {
+			t.Errorf("the first keeps %v, the second %v, after %d homes", first.homes.users(), second.homes.users(), len(s.homes))
+		}
+		// And back again.
+		deliver(t, first, event, opens(bob, "home"))
+		decide()
+		if first.homes.of(bob.ID) == nil || second.homes.of(bob.ID) != nil || len(s.homes) != 8 {
+			t.Errorf("the first keeps %v, the second %v, after %d homes", first.homes.users(), second.homes.users(), len(s.homes))
+		}
+	})
 	inTime(t, "the page goes", func(t *testing.T) {
 		s, f := newSlack(), many(t)
 		b, _ := newBot(t, s, f, nil)
@@ -335,6 +486,17 @@ func TestHomePages(t *testing.T) {
 }
 
 // What stands in the home is decided and withdrawn as on the card, with references of its own.
+// approveAtHome approves as bob does in the home: there the request is shown before, for no card stands beside it.
+func approveAtHome(t *testing.T, b *Bot, s *fakeSlack, sealed string) reply {
+	t.Helper()
+	if r := deliver(t, b, interactive, inHome(clicked(bob, card.ActionApprove, sealed))); !r.ack || len(s.modals) != 1 {
+		t.Fatalf("acknowledged %v, and opened %d modals", r.ack, len(s.modals))
+	}
+	p := submitted(t, bob, "", "")
+	p["view"].(map[string]any)["private_metadata"] = s.modals[0].PrivateMetadata
+	return deliver(t, b, interactive, p)
+}
+
 func TestDecideInTheHome(t *testing.T) {
 	t.Parallel()
 	// open has the one open activity stand in the person's home.
@@ -351,7 +513,7 @@ func TestDecideInTheHome(t *testing.T) {
 		s := newSlack()
 		b, f, home := open(t, s, bob, bob.ID)
 		f.listsItsOwn, f.running = false, nil
-		r := deliver(t, b, interactive, inHome(clicked(bob, card.ActionApprove, home.references[card.ActionApprove])))
+		r := approveAtHome(t, b, s, home.references[card.ActionApprove])
 		if !r.ack || len(f.completions) != 1 || f.completions[0].activityID != openActivity {
 			t.Fatalf("acknowledged %v after %+v", r.ack, f.completions)
 		}
@@ -366,7 +528,7 @@ func TestDecideInTheHome(t *testing.T) {
 	inTime(t, "a process that did not open it", func(t *testing.T) {
 		s, f := newSlack(), homely(t)
 		b, sealed := newBot(t, s, f, nil)
-		deliver(t, b, interactive, inHome(clicked(bob, card.ActionApprove, sealed)))
+		approveAtHome(t, b, s, sealed)
 		if len(f.completions) != 1 || len(s.homes) != 1 || s.homes[0].user != bob.ID {
 			t.Errorf("%d decisions, and showed %d homes", len(f.completions), len(s.homes))
 		}
@@ -396,27 +558,26 @@ func TestDecideInTheHome(t *testing.T) {
 		}
 	})
 	for name, tc := range map[string]struct {
-		who     workflows.Person
-		commit  error
-		says    string
-		opens   error
-		commits int
+		who   workflows.Person
+		says  string
+		opens error
 	}{
 		"somebody else":      {who: carol, says: "Only <@U0BOB00001> can decide"},
-		"too late":           {who: bob, commit: notFound, says: "Somebody has just decided this request", commits: 16},
-		"no modal will open": {who: carol, opens: errors.New("expired_trigger_id")},
+		"no modal will open": {who: carol, opens: errors.New("expired_trigger_id"), says: "U0CAROL001 directly: Only <@U0BOB00001> can decide"},
 	} {
 		inTime(t, name, func(t *testing.T) {
 			s := newSlack()
 			b, f, home := open(t, s, bob, bob.ID)
-			f.commits, s.modal = []error{tc.commit}, tc.opens
+			s.modal = tc.opens
 			r := deliver(t, b, interactive, inHome(clicked(tc.who, card.ActionApprove, home.references[card.ActionApprove])))
-			if r.ack != (tc.opens == nil) || len(s.said) > 0 || !committed(f, tc.commits) {
-				t.Errorf("acknowledged %v after %d decisions, said %q", r.ack, len(f.completions), s.said)
+			if !r.ack || !committed(f, 0) {
+				t.Errorf("acknowledged %v after %d decisions", r.ack, len(f.completions))
 			}
 			if tc.opens != nil {
+				says(t, s, []string{tc.says})
 				return
 			}
+			says(t, s, nil)
 			shown, _ := json.Marshal(s.modals)
 			if len(s.modals) != 1 || s.modals[0].CallbackID != card.CallbackTold || !strings.Contains(strings.ReplaceAll(strings.ReplaceAll(string(shown), `\u003c`, "<"), `\u003e`, ">"), tc.says) {
 				t.Errorf("told %s, want %q", shown, tc.says)
@@ -579,13 +740,13 @@ func TestKeepHomes(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHomes()
 			for n := range viewersMost + 10 {
-				h.open(fmt.Sprintf("U%05d", n))
+				h.open(fmt.Sprintf("U%05d", n), nil)
 				pass(time.Millisecond)
 			}
 			if n := len(h.users()); n != viewersMost || h.of("U00009") != nil || h.of("U00010") == nil {
 				t.Errorf("%d homes are kept, want the latest %d", n, viewersMost)
 			}
-			h.open("U00500")
+			h.open("U00500", nil)
 			if n := len(h.users()); n != viewersMost || h.of("U00010") == nil {
 				t.Errorf("%d homes are kept after one of them was opened again", n)
 			}
@@ -606,18 +767,121 @@ func TestKeepHomes(t *testing.T) {
 	})
 }
 
+// limitedHomes shows so many homes, and asks to wait then.
+type limitedHomes struct {
+	*fakeSlack
+	left  *atomic.Int64
+	after time.Duration
+	asked *atomic.Int64
+}
+
+func (l limitedHomes) PublishHome(ctx context.Context, user, hash string, v slack.HomeTabViewRequest) (string, error) {
+	l.asked.Add(1)
+	if l.left.Add(-1) < 0 {
+		return "", &slackapi.Error{Kind: slackapi.Limited, Method: "views.publish", RetryAfter: l.after}
+	}
+	return l.fakeSlack.PublishHome(ctx, user, hash, v)
+}
+
+func TestSlackLimitsHomes(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		after, paused time.Duration
+	}{
+		"half a minute": {30 * time.Second, 30 * time.Second},
+		"at once":       {0, 0},
+		"for ever":      {1000 * time.Hour, pauseMost},
+	} {
+		inTime(t, name, func(t *testing.T) {
+			const people, perRound = 10, 3
+			s, f := newSlack(), &fakeTemporal{}
+			b, _ := newBot(t, s, f, nil)
+			var all []string
+			for n := range people {
+				who := workflows.Person{ID: fmt.Sprintf("U%05d", n)}
+				all = append(all, who.ID)
+				deliver(t, b, event, opens(who, "home"))
+			}
+			l := limitedHomes{s, new(atomic.Int64), tc.after, new(atomic.Int64)}
+			b.Slack = l
+			round := max(b.HomeEvery, tc.paused)
+			s.homes = nil
+			keep(t, b)
+			pass(b.HomeEvery / 2) // between two looks
+			var drawn []string
+			const rounds = 5
+			for n := range rounds {
+				f.mu.Lock() // All of them see it.
+				f.running = []*workflowpb.WorkflowExecutionInfo{running(t, "w", entry(fmt.Sprintf("Number %d.", n), askedBy(alice, all...)))}
+				f.mu.Unlock()
+				l.left.Store(perRound)
+				l.asked.Store(0)
+				pass(round)
+				if got := l.asked.Load(); got > perRound+1 {
+					t.Errorf("Slack was asked %d times within %v, want %d and one that is refused", got, round, perRound)
+				}
+			}
+			for _, h := range s.homes {
+				drawn = append(drawn, h.user)
+			}
+			times := make(map[string]int)
+			for _, user := range drawn {
+				times[user]++
+			}
+			for _, user := range all {
+				if n := times[user]; n < len(drawn)/people || n > len(drawn)/people+1 {
+					t.Errorf("%s was drawn %d times of %d: %q", user, n, len(drawn), drawn)
+				}
+			}
+			if len(drawn) < (rounds-1)*perRound {
+				t.Errorf("%d homes were drawn", len(drawn))
+			}
+		})
+	}
+	inTime(t, "ends while it waits", func(t *testing.T) {
+		s, f := newSlack(), homely(t)
+		b, _ := newBot(t, s, f, nil)
+		b.Slack = limitedHomes{s, new(atomic.Int64), time.Hour, new(atomic.Int64)}
+		deliver(t, b, event, opens(bob, "home"))
+		keep(t, b)
+		pass(b.HomeEvery + time.Second)
+		if len(s.homes) > 0 {
+			t.Errorf("%d homes were drawn", len(s.homes))
+		}
+	})
+}
+
+// A home that was drawn since a look at Temporal began is not drawn over with what that look found.
+func TestAnOlderLookIsNotShown(t *testing.T) {
+	t.Parallel()
+	inTime(t, "older", func(t *testing.T) {
+		s, f := newSlack(), homely(t)
+		b, _ := newBot(t, s, f, nil)
+		older, err := b.lookAround(t.Context())
+		f.running = nil
+		pass(time.Second)
+		deliver(t, b, event, opens(bob, "home"))
+		if err := b.draw(t.Context(), bob.ID, older, err); err != nil {
+			t.Error(err)
+		}
+		if got := last(t, s); len(s.homes) != 1 || len(got.waiting) > 0 {
+			t.Errorf("%d homes were drawn, the last with %q", len(s.homes), got.waiting)
+		}
+	})
+}
+
 // slowHomes takes long to show homes: each a second less than the one before.
 type slowHomes struct {
 	*fakeSlack
 	takes *atomic.Int64 // nanoseconds
 }
 
-func (s slowHomes) PublishHome(ctx context.Context, user string, v slack.HomeTabViewRequest) error {
+func (s slowHomes) PublishHome(ctx context.Context, user, hash string, v slack.HomeTabViewRequest) (string, error) {
 	select {
 	case <-time.After(time.Duration(s.takes.Add(-int64(time.Second)))):
-		return s.fakeSlack.PublishHome(ctx, user, v)
+		return s.fakeSlack.PublishHome(ctx, user, hash, v)
 	case <-ctx.Done():
-		return ctx.Err()
+		return "", ctx.Err()
 	}
 }
 

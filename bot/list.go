@@ -18,6 +18,7 @@ import (
 
 	"countersign/internal/card"
 	"countersign/internal/reference"
+	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
@@ -39,16 +40,32 @@ type found struct {
 
 // requests are the requests that a look at Temporal found, those decided last first.
 type requests struct {
+	at            time.Time // when the look began
 	open, decided []found
 	// openCut and decidedCut say that there may be more than was looked at.
 	openCut, decidedCut bool
-	// now has what was described since, by run ID: a look serves many viewers.
-	now *sync.Map
+	// now has what was described since, by run ID, and groups the user groups: a look serves many viewers.
+	now    *sync.Map
+	groups groups
+}
+
+// groups are the user groups by their IDs; they are looked up where somebody asks, and once.
+type groups func() (map[string]slackapi.Group, error)
+
+func (b *Bot) groups(ctx context.Context) groups {
+	return sync.OnceValues(func() (map[string]slackapi.Group, error) {
+		all, err := b.Slack.Groups(ctx)
+		if err != nil {
+			b.Log.Warn("look the user groups up", "err", err)
+		}
+		return all, err
+	})
 }
 
 // lookAround lists the requests of this deployment, as Temporal's visibility has them: it lags behind.
 // https://docs.temporal.io/visibility
 func (b *Bot) lookAround(ctx context.Context) (all requests, err error) {
+	all.at, all.now, all.groups = time.Now(), &sync.Map{}, b.groups(ctx)
 	open := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running'", b.TaskQueue)
 	ended := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus != 'Running' AND CloseTime > '%s'",
 		b.TaskQueue, time.Now().Add(-recently).UTC().Format(time.RFC3339))
@@ -66,7 +83,6 @@ func (b *Bot) lookAround(ctx context.Context) (all requests, err error) {
 		return err
 	})
 	err = both.Wait()
-	all.now = &sync.Map{}
 	all.openCut, all.decidedCut = moreRunning, moreDone
 	for _, f := range slices.Concat(running, closed) {
 		if f.Outcome == "" {
@@ -135,47 +151,56 @@ func (b *Bot) describe(ctx context.Context, workflowID, runID string) (all []fou
 // viewer is somebody who looks at a list.
 type viewer struct {
 	id     string
-	groups map[string]bool // whether they are in a group; those that were looked up
+	groups groups
+	active map[bool]check // whether they may decide as the member of a group, by whether guests may; as far as known
 }
 
-func newViewer(id string) *viewer { return &viewer{id: id, groups: make(map[string]bool)} }
+// check is what was found out about something; done is false where it could not be.
+type check struct{ yes, done bool }
+
+func newViewer(id string, g groups) *viewer {
+	return &viewer{id: id, groups: g, active: make(map[bool]check)}
+}
+
+// asked says whether a request is open and the viewer's own.
+func (v *viewer) asked(l workflows.Listed) (yes, checked bool) {
+	return l.Outcome == "" && l.Round.Requester == v.id, true
+}
 
 // waits says whether an open request waits for the viewer's decision. Where anyone in a channel may decide, it waits for
-// nobody in particular.
-func (b *Bot) waits(ctx context.Context, v *viewer, l workflows.Listed) (bool, error) {
+// nobody in particular. checked is false where that could not be found out.
+func (b *Bot) waits(ctx context.Context, v *viewer, l workflows.Listed) (yes, checked bool) {
 	if l.Outcome != "" || slices.Contains(l.Counted, v.id) || l.Round.Requester == v.id && !l.Round.AllowSelf {
-		return false, nil
+		return false, true
 	}
 	who := l.Round.Who()
-	if slices.Contains(who.Users, v.id) {
-		return true, nil
+	switch {
+	case slices.Contains(who.Users, v.id):
+		return true, true
+	case len(who.Groups) == 0 || slices.Contains(l.Round.HandedOver(), v.id):
+		return false, true
 	}
-	for _, group := range who.Groups {
-		in, known := v.groups[group]
-		if !known {
-			var err error
-			if in, err = b.isMember(ctx, group, v.id); err != nil {
-				return false, err
-			}
-			v.groups[group] = in
-		}
-		if in {
-			no, checked := b.isActive(ctx, v.id, l.Round.AllowGuests)
-			if !checked {
-				return false, errUnchecked
-			}
-			return no == "", nil
-		}
+	all, err := v.groups()
+	if err != nil {
+		return false, false
 	}
-	return false, nil
+	if !slices.ContainsFunc(who.Groups, func(id string) bool { return slices.Contains(all[id].Members, v.id) }) {
+		return false, true
+	}
+	a, known := v.active[l.Round.AllowGuests]
+	if !known {
+		var no refusal
+		no, a.done = b.isActive(ctx, v.id, l.Round.AllowGuests)
+		a.yes = no == ""
+		v.active[l.Round.AllowGuests] = a
+	}
+	return a.yes, a.done
 }
 
-var errUnchecked = errors.New("slack did not say who the viewer is")
-
 // concerns says whether a request concerns the viewer: they asked for it, or decided it, or could.
-func (b *Bot) concerns(ctx context.Context, v *viewer, l workflows.Listed) (bool, error) {
+func (b *Bot) concerns(ctx context.Context, v *viewer, l workflows.Listed) (yes, checked bool) {
 	if l.Round.Requester == v.id || l.Round.Decided(v.id) {
-		return true, nil
+		return true, true
 	}
 	l.Outcome = ""
 	return b.waits(ctx, v, l)
@@ -193,16 +218,17 @@ func (b *Bot) describeOnce(ctx context.Context, now *sync.Map, f found) ([]found
 	return once.(func() ([]found, error))()
 }
 
-// page is the n-th page, of size rows, of those in all that match as they stand now. Each row is checked with Temporal;
-// one that cannot be is marked.
-func (b *Bot) page(ctx context.Context, now *sync.Map, all []found, n, size int, match func(workflows.Listed) (bool, error)) (s card.Section, err error) {
+// page is the n-th page, of size rows, of those of the requests in all that match as they stand now. Each row is checked
+// with Temporal; one that cannot be is marked.
+func (b *Bot) page(ctx context.Context, v *viewer, now *sync.Map, all []found, n, size int, match func(workflows.Listed) (yes, checked bool)) (s card.Section) {
+	matches := func(l workflows.Listed) bool {
+		yes, checked := match(l)
+		s.Unchecked = s.Unchecked || !checked
+		return yes
+	}
 	var matching []found
 	for _, f := range all {
-		ok, err := match(f.Listed)
-		if err != nil {
-			return s, err
-		}
-		if ok {
+		if matches(f.Listed) {
 			matching = append(matching, f)
 		}
 	}
@@ -219,7 +245,7 @@ func (b *Bot) page(ctx context.Context, now *sync.Map, all []found, n, size int,
 		group.Go(func() error {
 			now, err := b.describeOnce(ctx, now, f)
 			if err != nil {
-				rows[i] = &card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Unknown: true}
+				rows[i] = &card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Viewer: v.id, Unknown: true}
 				return nil
 			}
 			at := slices.IndexFunc(now, func(o found) bool { return o.Question == f.Question })
@@ -228,20 +254,19 @@ func (b *Bot) page(ctx context.Context, now *sync.Map, all []found, n, size int,
 			}
 			mu.Lock() // match may remember what it looked up
 			defer mu.Unlock()
-			if still, err := match(now[at].Listed); err != nil || !still {
-				return err
+			if matches(now[at].Listed) {
+				rows[i] = &card.Row{Listed: now[at].Listed, WorkflowID: f.workflowID, Viewer: v.id, Reference: b.seal(now[at])}
 			}
-			rows[i] = &card.Row{Listed: now[at].Listed, WorkflowID: f.workflowID, Reference: b.seal(now[at])}
 			return nil
 		})
 	}
-	err = group.Wait()
+	_ = group.Wait() // None fails: a row is marked.
 	for _, r := range rows {
 		if r != nil {
 			s.Rows = append(s.Rows, *r)
 		}
 	}
-	return s, err
+	return s
 }
 
 // seal makes the reference to a request that is open; empty where that cannot be.
@@ -257,7 +282,7 @@ func (b *Bot) seal(f found) string {
 }
 
 func (f found) reference(namespace string) reference.Reference {
-	return reference.Of(namespace, f.workflowID, f.runID, f.ActivityID, f.Round, f.digest())
+	return reference.Of(namespace, f.workflowID, f.runID, f.ActivityID, f.Round, f.digest(), f.Counted)
 }
 
 // digest is the request's; zero where the memo has none that can be read.

@@ -14,10 +14,17 @@ type refusal string
 const (
 	refuseStranger  refusal = "Only people of this workspace can decide requests here."
 	refuseSelf      refusal = "You asked for this yourself: somebody else has to decide it."
+	refuseGone      refusal = "You have handed your place over: you do not decide this any more."
 	refuseOthers    refusal = "You are not among those who can decide this request."
 	refuseGuest     refusal = "Guests can decide only where they are named as approvers."
 	refuseAccount   refusal = "Only active people of this workspace can decide requests."
 	refuseUnchecked refusal = "I could not check with Slack whether you may decide this, so nothing was decided. Please click again in a moment."
+
+	refuseStrangerChange  refusal = "Only people of this workspace can change requests here."
+	refuseOthersChange    refusal = "Only who asked for this, or who may decide it, can change it."
+	refuseGuestChange     refusal = "Guests can change only requests that they made, or that name them as approvers."
+	refuseAccountChange   refusal = "Only active people of this workspace can change requests."
+	refuseUncheckedChange refusal = "I could not check with Slack whether you may change this, so nothing was changed. Please try again in a moment."
 )
 
 // mayDecide says whether the person may decide what ref names, and which of its roles they may fill. checked is false
@@ -28,6 +35,8 @@ func (b *Bot) mayDecide(ctx context.Context, ref reference.Reference, who workfl
 		return nil, refuseStranger, true
 	case who.ID == ref.Requester && !ref.AllowSelf:
 		return nil, refuseSelf, true
+	case slices.Contains(ref.Gone, who.ID):
+		return nil, refuseGone, true
 	case len(ref.Roles) == 0:
 		no, checked = b.mayFill(ctx, reference.Role{Users: ref.Users, Groups: ref.Groups, Channel: ref.Channel}, who.ID, ref.AllowGuests)
 		return nil, no, checked
@@ -93,6 +102,44 @@ func (b *Bot) isActive(ctx context.Context, id string, guests bool) (no refusal,
 	default:
 		return "", true
 	}
+}
+
+// mayChange says whether the person may change what ref names at all: who asked for it may, and who may decide it.
+// Whether they may make a certain change the workflow says.
+func (b *Bot) mayChange(ctx context.Context, ref reference.Reference, who workflows.Person) refusal {
+	if no := b.belongs(ctx, who, isNamed(ref, who.ID) || ref.AllowGuests); no != "" || who.ID == ref.Requester {
+		return no
+	}
+	switch _, no, checked := b.mayDecide(ctx, ref, who); {
+	case !checked:
+		return refuseUncheckedChange
+	case no != "":
+		return refuseOthersChange
+	default:
+		return ""
+	}
+}
+
+// belongs refuses, in words about changing, people of other workspaces and whom [Bot.isActive] refuses.
+func (b *Bot) belongs(ctx context.Context, who workflows.Person, guests bool) refusal {
+	if who.Team != b.Team {
+		return refuseStrangerChange
+	}
+	switch no, checked := b.isActive(ctx, who.ID, guests); {
+	case !checked:
+		return refuseUncheckedChange
+	case no == refuseGuest:
+		return refuseGuestChange
+	case no != "":
+		return refuseAccountChange
+	default:
+		return ""
+	}
+}
+
+// isNamed says whether the person is the requester, or an approver by name.
+func isNamed(ref reference.Reference, id string) bool {
+	return id == ref.Requester || slices.Contains(ref.Who().Users, id)
 }
 
 // mayAsk says whether a person may use the slash commands.

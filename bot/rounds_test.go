@@ -32,7 +32,7 @@ func twice() workflows.Request {
 // about has a reference name that request.
 func about(r workflows.Request) func(*reference.Reference) {
 	return func(ref *reference.Reference) {
-		*ref = reference.Of(ref.Namespace, ref.WorkflowID, ref.RunID, ref.ActivityID, workflows.Round{Request: r, Number: 1}, r.Digest())
+		*ref = reference.Of(ref.Namespace, ref.WorkflowID, ref.RunID, ref.ActivityID, workflows.Round{Request: r, Number: 1}, r.Digest(), nil)
 	}
 }
 
@@ -377,14 +377,11 @@ func TestDecisionSaysHowItCame(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ref    func(*reference.Reference)
 		action string
-		home   bool
 		want   workflows.Decision
 	}{
-		"card":             {action: "approve", want: workflows.Decision{Via: workflows.ViaCard, Card: at}},
-		"home":             {action: "approve", home: true, want: workflows.Decision{Via: workflows.ViaHome}},
-		"person of roles":  {ref: roles, action: "approve", want: workflows.Decision{Via: workflows.ViaCard, Card: at, Roles: []string{"security", "sre"}}},
-		"choice":           {action: "approve_3", want: workflows.Decision{Via: workflows.ViaCard, Card: at, Option: 3}},
-		"choice in a home": {action: "approve_5", home: true, want: workflows.Decision{Via: workflows.ViaHome, Option: 5}},
+		"card":            {action: "approve", want: workflows.Decision{Via: workflows.ViaCard, Card: at}},
+		"person of roles": {ref: roles, action: "approve", want: workflows.Decision{Via: workflows.ViaCard, Card: at, Roles: []string{"security", "sre"}}},
+		"choice":          {action: "approve_3", want: workflows.Decision{Via: workflows.ViaCard, Card: at, Option: 3}},
 		"rejection without a reason": {
 			ref: func(r *reference.Reference) { r.Reason = workflows.Off }, action: "reject",
 			want: workflows.Decision{Outcome: workflows.Rejected, Via: workflows.ViaCard, Card: at},
@@ -396,9 +393,6 @@ func TestDecisionSaysHowItCame(t *testing.T) {
 				s, f := newSlack(), &fakeTemporal{}
 				b, sealed := newBot(t, s, f, tc.ref)
 				p := clicked(bob, tc.action, sealed)
-				if tc.home {
-					inHome(p)
-				}
 				if r := deliver(t, b, interactive, p); !r.ack || len(f.completions) != 1 || len(s.said)+len(s.modals) > 0 {
 					t.Fatalf("acknowledged %v after %d decisions, and said %q", r.ack, len(f.completions), s.said)
 				}

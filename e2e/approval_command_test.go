@@ -113,12 +113,13 @@ func TestFaultsInTheForm(t *testing.T) {
 			want   string
 		}{
 			"a title that nobody sees": {map[string]any{"title": "\u200b"}, "title", "The title is empty."},
-			"the requester alone":      {map[string]any{"title": "x", "approvers": []string{alice.ID()}}, "title", "The only approver is the requester"},
-			"more than there are":      {map[string]any{"title": "x", "approvers": []string{w.sim.Person("bob").ID()}, "required": "2"}, "title", "only 1 person is named"},
+			"the requester alone":      {map[string]any{"title": "x", "approvers": []string{alice.ID()}}, "approvers", "You cannot decide your own request"},
+			"more than there are":      {map[string]any{"title": "x", "approvers": []string{w.sim.Person("bob").ID()}, "required": "2"}, "required", "Only 1 of those named can decide"},
+			"people who cannot decide": {map[string]any{"title": "x", "approvers": w.people("bob", "robot", "former", "external").Users}, "approvers", "instead of: "},
 			"several of nobody":        {map[string]any{"title": "x", "required": "2"}, "approvers", "Say who may decide"},
-			"none":                     {map[string]any{"title": "x", "required": "0"}, "required", "Write a number from 1."},
-			"more than there may be":   {map[string]any{"title": "x", "approvers": w.people("bob").Users, "required": "21"}, "title", "required is 21 and may be 0 to 20."},
-			"too long a text":          {map[string]any{"title": "x", "text": strings.Repeat("x", workflows.MaxText+1)}, "title", "The text has 2001 characters"},
+			"none":                     {map[string]any{"title": "x", "required": "0"}, "required", "Write a number from 1 to 20."},
+			"more than there may be":   {map[string]any{"title": "x", "approvers": w.people("bob").Users, "required": "21"}, "required", "Write a number from 1 to 20."},
+			"too long a text":          {map[string]any{"title": "x", "text": strings.Repeat("x", workflows.MaxText+1)}, "text", "The text has 2001 characters"},
 		} {
 			got := w.submits(alice.Force(), form, test.values) // Slack's client refuses some by itself.
 			if !strings.Contains(got.Errors[test.block], test.want) || got.Error != "" {
@@ -217,8 +218,8 @@ func TestWhatPeopleType(t *testing.T) {
 		w.start("run")
 		alice := w.as("alice", "general")
 		for _, line := range []string{
-			"help", "HELP", "Greeting", "start Greeting", "run CloseCardLater", "list all", "show", "show a b", "withdraw", "extend x",
-			"extend x 1h now", "delegate x", "“list", "approve x", "--help", "<!channel>",
+			"help", "HELP", "Greeting", "start Greeting", "run CloseCardLater", "list all", "show", "withdraw", "extend x",
+			"delegate x", "“list", "approve x", "--help", "<!channel>",
 		} {
 			if got := w.types(alice, "/approval "+line); !strings.Contains(got, "*/approval list*") {
 				w.Errorf("/approval %s answers %q, want the help", line, got)

@@ -70,6 +70,24 @@ func (w *world) menu(p slacksim.Person, card slacksim.Message, chosen workflows.
 	}
 }
 
+// changes chooses a change from the card's menu that only asks whether, says yes, and returns what is said instead of the
+// form then; the zero View where it has closed. Where Temporal is too slow, the person is told so, and does it again.
+func (w *world) changes(p slacksim.Person, card slacksim.Message, kind workflows.ChangeKind) slacksim.View {
+	w.Helper()
+	for w.ctx.Err() == nil {
+		after := w.submits(p, w.opens(p, card, "more", string(kind)), nil)
+		if !strings.Contains(after.PlainText(), "could not confirm") {
+			return after
+		}
+		w.Logf("chooses again: %s", after.PlainText())
+		_, err := p.CloseModal(w.ctx)
+		w.must(err)
+		p = p.Force() // It may have counted, and the card be closed.
+	}
+	w.Fatalf("nobody could %s", kind)
+	return slacksim.View{}
+}
+
 // redrawn waits until a card shows what, with buttons.
 func (w *world) redrawn(card slacksim.Message, what string) slacksim.Message {
 	w.Helper()
@@ -255,15 +273,52 @@ func TestWithdrawnByRequester(t *testing.T) {
 		alice := w.as("alice", "general")
 		run := w.approval(workflows.Request{Approvers: w.people("bob"), Requester: alice.ID()})
 		card := w.card("general", "Deploy v2")
-		bob := w.as("bob", "general")
+		bob, dave := w.as("bob", "general"), w.as("dave", "general")
 		w.menu(bob, card, workflows.Withdraw)
 		w.told(bob, "Only who asked for this can withdraw it")
-		w.menu(alice, card, workflows.Withdraw)
+		for _, kind := range []workflows.ChangeKind{workflows.Withdraw, workflows.Extend, workflows.Delegate} {
+			before := len(dave.Ephemerals(card.Channel))
+			w.menu(dave, card, kind)
+			w.must(w.sim.Wait(w.ctx, func(slacksim.State) bool { return len(dave.Ephemerals(card.Channel)) > before }))
+			if got := dave.Ephemerals(card.Channel)[before].Text; !strings.Contains(got, "Only who asked for this, or who may decide it") {
+				w.Errorf("a stranger who wants to %s is told %q", kind, got)
+			}
+		}
+		// Who thinks better of it has changed nothing.
+		w.opens(alice, card, "more", string(workflows.Withdraw))
+		_, err := alice.CloseModal(w.ctx)
+		w.must(err)
+		if got, _ := w.sim.Message(card.Channel, card.TS); got.Edits != 0 {
+			w.Errorf("the menu alone has changed the card: %q", got.Text)
+		}
+		if after := w.changes(alice, card, workflows.Withdraw); after.ID != "" {
+			w.Errorf("the form stays open, with %q", after.PlainText())
+		}
 		res := w.outcome(run, workflows.Withdrawn)
 		if c, ok := res.Withdrawal(); !ok || c.By.ID != alice.ID() {
 			w.Errorf("withdrawn by %+v, want alice", c)
 		}
 		w.closed(card, "Withdrawn by <@"+alice.ID()+">")
+	})
+}
+
+// Where the form that asks whether to withdraw cannot do it any more, it says why.
+func TestWithdrawnTooLate(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("run")
+		alice, bob := w.as("alice", "general"), w.as("bob", "general")
+		run := w.approval(workflows.Request{Approvers: w.people("bob"), Requester: alice.ID()})
+		card := w.card("general", "Deploy v2")
+		form := w.opens(alice, card, "more", string(workflows.Withdraw))
+		if got := form.PlainText(); !strings.Contains(got, "Deploy v2") || !strings.Contains(got, "The request ends") || form.Submit != "Withdraw" {
+			w.Errorf("the form says %q, and %q", got, form.Submit)
+		}
+		w.click(bob, card, "approve", true)
+		w.outcome(run, workflows.Approved)
+		after := w.submits(alice, form, nil)
+		if got := after.PlainText(); !strings.Contains(got, "Too late. Approved by bob") || after.Submit != "" || after.Error != "" {
+			w.Errorf("the form says %q %s", got, after.Error)
+		}
 	})
 }
 

@@ -164,9 +164,9 @@ func TestComposeGreeting(t *testing.T) {
 		says string
 	}{
 		"unknown person":              {workflows.Approvers{Users: []string{"U0NOBODY01"}}, "no person U0NOBODY01"},
-		"deactivated person":          {workflows.Approvers{Users: []string{"U0FORMER01"}}, "The approver U0FORMER01 cannot decide"},
-		"bot":                         {workflows.Approvers{Users: []string{"U0ROBOT001"}}, "The approver U0ROBOT001 cannot decide"},
-		"another organisation's":      {workflows.Approvers{Users: []string{"U0EXTERN01"}}, "The approver U0EXTERN01 cannot decide"},
+		"deactivated person":          {workflows.Approvers{Users: []string{"U0FORMER01"}}, "The approver <@U0FORMER01> cannot decide"},
+		"bot":                         {workflows.Approvers{Users: []string{"U0ROBOT001"}}, "The approver <@U0ROBOT001> cannot decide"},
+		"another organisation's":      {workflows.Approvers{Users: []string{"U0EXTERN01"}}, "The approver <@U0EXTERN01> cannot decide"},
 		"unknown group":               {workflows.Approvers{Groups: []string{"S0NOWHERE1"}}, "no user group S0NOWHERE1"},
 		"group without members":       {workflows.Approvers{Groups: []string{"S0EMPTY001"}}, "S0EMPTY001 has no members"},
 		"two of them beside one good": {workflows.Approvers{Users: []string{bob, "U0FORMER01"}, Groups: []string{"S0EMPTY001"}}, "S0EMPTY001 has no members"},

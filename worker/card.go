@@ -108,7 +108,7 @@ func (a *Activities) postNewCard(ctx context.Context, j *journal, activityID str
 	if err := a.checkApprovers(ctx, r); err != nil {
 		return workflows.Card{}, err
 	}
-	if _, err := a.seal(ctx, activityID, last(r)); err != nil {
+	if err := a.checkSpace(ctx, activityID, last(r)); err != nil {
 		return workflows.Card{}, err
 	}
 	sealed, err := a.seal(ctx, activityID, r)
@@ -126,10 +126,32 @@ func (a *Activities) postNewCard(ctx context.Context, j *journal, activityID str
 	})
 }
 
+// checkSpace refuses a request of which a reference may become too long for a button: r is the round as it can become.
+func (a *Activities) checkSpace(ctx context.Context, activityID string, r workflows.Round) error {
+	wanted := 0
+	for _, role := range r.Wanted() {
+		wanted += role.Required
+	}
+	ref := a.reference(ctx, activityID, r, most(wanted-1))
+	if who := r.Who(); len(who.Users) > 0 && (len(who.Groups) > 0 || who.Channel) {
+		ref.Gone = most(workflows.MaxHandedOver)
+	}
+	_, err := a.sealed(ref)
+	return err
+}
+
 // seal makes the reference to the activity of this workflow.
 func (a *Activities) seal(ctx context.Context, activityID string, r workflows.Round) (string, error) {
+	return a.sealed(a.reference(ctx, activityID, r, r.Counted()))
+}
+
+func (a *Activities) reference(ctx context.Context, activityID string, r workflows.Round, counted []string) reference.Reference {
 	info := activity.GetInfo(ctx)
-	sealed, err := a.Keys.Seal(reference.Of(info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, activityID, r, r.Digest()))
+	return reference.Of(info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, activityID, r, r.Digest(), counted)
+}
+
+func (a *Activities) sealed(ref reference.Reference) (string, error) {
+	sealed, err := a.Keys.Seal(ref)
 	var long *reference.TooLongError
 	if errors.As(err, &long) {
 		return "", workflows.InvalidRequestError("The request does not fit into a Slack button: " + long.Error() + ".")
@@ -156,13 +178,13 @@ func (a *Activities) names(ctx context.Context, r workflows.Round) map[string]st
 		}
 	}
 	if len(who.Groups) > 0 {
-		handles, err := a.Slack.Handles(ctx)
+		groups, err := a.Slack.Groups(ctx)
 		if err != nil {
 			a.Log.Debug("look up the names of user groups", "err", err)
 		}
 		for _, id := range who.Groups {
-			if name := handles[id]; name != "" {
-				names[id] = name
+			if g, ok := groups[id]; ok {
+				names[id] = g.Handle
 			}
 		}
 	}

@@ -383,6 +383,16 @@ func TestPostCard(t *testing.T) {
 func TestPostCardRefuses(t *testing.T) {
 	const nobody = "U0NOBODY01"
 	missing := workflows.Approvers{Users: []string{nobody}}
+	asksFor := func(person workflows.Text) func(*workflows.Request) {
+		return func(r *workflows.Request) {
+			r.Inputs = []workflows.Input{
+				{Name: "good", Type: workflows.PersonInput, Initial: carol},
+				{Name: "owner", Type: workflows.PersonInput, Initial: person},
+				{Name: "none", Type: workflows.PersonInput},
+				{Name: "text", Initial: "U0NOBODY02"},
+			}
+		}
+	}
 	for name, tc := range map[string]struct {
 		change func(*workflows.Request)
 		says   string
@@ -390,6 +400,10 @@ func TestPostCardRefuses(t *testing.T) {
 		"an unknown person in a role":         {func(r *workflows.Request) { *r = inRoles(missing) }, "no person " + nobody},
 		"an unknown person who comes in time": {func(r *workflows.Request) { r.Escalate = inTime(missing) }, "no person " + nobody},
 		"an unknown group who come in time":   {func(r *workflows.Request) { r.Escalate = inTime(workflows.Approvers{Groups: []string{"S0NOWHERE1"}}) }, "no user group S0NOWHERE1"},
+		"an input that begins with nobody":    {asksFor(nobody), "The initial value of input 2, " + nobody + ", is no person of this workspace."},
+		"an input that begins with a bot":     {asksFor("U0ROBOT001"), "The initial value of input 2, <@U0ROBOT001>, is no active person of this workspace."},
+		"an input that begins with a former":  {asksFor("U0FORMER01"), "<@U0FORMER01>, is no active person"},
+		"an input that begins with another's": {asksFor("U0EXTERN01"), "<@U0EXTERN01>, is no active person"},
 		"guests, which ceased to be allowed":  {func(r *workflows.Request) { r.AllowGuests = true }, "ALLOW_GUESTS"},
 		"more than a button holds, in time":   {func(r *workflows.Request) { r.Escalate = inTime(workflows.Approvers{Users: people(120)}) }, "does not fit into a Slack button"},
 		"more than a button holds, with all who approve": {func(r *workflows.Request) {
@@ -406,7 +420,7 @@ func TestPostCardRefuses(t *testing.T) {
 			w.join(people(120))
 			r := request()
 			tc.change(&r)
-			if _, err := w.Keys.Seal(reference.Of(namespace, strings.Repeat("w", 36), strings.Repeat("r", 36), open1, round(r), r.Digest())); err != nil {
+			if _, err := w.Keys.Seal(reference.Of(namespace, strings.Repeat("w", 36), strings.Repeat("r", 36), open1, round(r), r.Digest(), nil)); err != nil {
 				t.Fatalf("the first card would not fit, so this test shows nothing: %v", err)
 			}
 			_, err := w.postCardOf(own(r))

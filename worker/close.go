@@ -102,33 +102,70 @@ func (a *Activities) TellRequester(ctx context.Context, c workflows.Closing) err
 	return a.unlessRefused(c, "tell the requester", err)
 }
 
-// PostLine says in a card's thread what has happened. It ends with success where Slack refuses for good.
-func (a *Activities) PostLine(ctx context.Context, l workflows.Line) error {
+// PostLine says in a card's thread, or to one person, what has happened. It returns those whom the line mentions and who
+// are not in the channel: nothing tells them. It ends with success where Slack refuses for good.
+func (a *Activities) PostLine(ctx context.Context, l workflows.Line) ([]string, error) {
 	posting, stop := context.WithTimeout(ctx, postWithin)
 	defer stop()
 	j := a.journal(ctx)
 	if l.Again && j.mark == (mark{}) {
 		j.mark.Posting = l.At
 	}
-	msg := card.Line(l, a.mentioned(posting, l))
 	exec := activity.GetInfo(ctx).WorkflowExecution
-	posted, err := a.postOnce(posting, j, slackapi.Message{
-		Channel: l.Card.Channel, Thread: l.Card.TS, Text: msg.Text, Blocks: msg.Blocks,
-		Key: key("line", exec.ID, exec.RunID, l.ActivityID, fmt.Sprint(l.Number)),
-	})
+	m := slackapi.Message{
+		Channel: l.Card.Channel, Thread: l.Card.TS, Key: key("line", exec.ID, exec.RunID, l.ActivityID, fmt.Sprint(l.Number)),
+	}
+	var (
+		who workflows.Approvers
+		msg card.Message
+		err error
+	)
+	if l.To == "" {
+		who = a.mentioned(posting, l)
+		msg = card.Line(l, who)
+	} else {
+		msg = card.Direct(l)
+		m.Thread = ""
+		m.Channel, err = a.Slack.DirectMessage(posting, l.To)
+	}
+	m.Text, m.Blocks = msg.Text, msg.Blocks
+	var posted workflows.Card
+	if err == nil {
+		posted, err = a.postOnce(posting, j, m)
+	}
 	switch {
 	case posted != (workflows.Card{}):
-		return nil
+		return a.absent(posting, l, who.Users), nil
 	case errors.Is(err, errCancelled): // It is left to the closing.
-		return temporal.NewCanceledError()
+		return nil, temporal.NewCanceledError()
 	case errors.Is(err, errEnded):
-		return nil
+		return nil, nil
 	case slackapi.AsRefused(err) != nil:
-		a.Log.Warn("slack refuses a line in a thread", "event", l.Event, "workflow_id", exec.ID, "channel", l.Card.Channel, "err", err)
-		return nil
+		a.Log.Warn("slack refuses a line", "event", l.Event, "workflow_id", exec.ID, "channel", m.Channel, "err", err)
+		return nil, nil
 	default:
-		return failure(err)
+		return nil, failure(err)
 	}
+}
+
+// absent are those of the people who are not in the card's channel. Where Slack does not tell, they are taken for
+// present.
+func (a *Activities) absent(ctx context.Context, l workflows.Line, people []string) []string {
+	if l.Event != workflows.Asked && l.Event != workflows.Escalated && l.Event != workflows.Delegated {
+		return nil
+	}
+	var (
+		there = []string{l.Round.Channel}
+		err   error
+	)
+	if !workflows.IsUser(l.Round.Channel) {
+		there, err = a.Slack.InChannel(ctx, l.Card.Channel)
+	}
+	if err != nil {
+		a.Log.Warn("look up who is in a channel: approvers who are not there are not told", "channel", l.Card.Channel, "err", err)
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(people), func(id string) bool { return slices.Contains(there, id) })
 }
 
 // mentioned are the people whom a line calls: those who may decide and have not. Of a group of which somebody has, or

@@ -385,6 +385,57 @@ func TestPostLine(t *testing.T) {
 			t.Error("it looked for what nobody can have posted")
 		}
 	})
+	t.Run("who is not in the channel", func(t *testing.T) {
+		outsider := "U0OUTSIDE1"
+		for name, tc := range map[string]struct {
+			event  workflows.Event
+			asked  string // channel
+			scopes []string
+			want   []string
+		}{
+			"asked":               {workflows.Asked, general, nil, []string{outsider}},
+			"reminded":            {workflows.Reminded, general, nil, nil},
+			"in somebody's own":   {workflows.Asked, bob, nil, []string{outsider}},
+			"Slack does not tell": {workflows.Asked, general, []string{"chat:write", "users:read", "usergroups:read"}, nil},
+		} {
+			t.Run(name, func(t *testing.T) {
+				w := newWorld(t)
+				w.sim.AddPerson(slacksim.User{ID: outsider, Name: "outsider"})
+				l := line(w)
+				l.Event, l.Round.Channel = tc.event, tc.asked
+				l.Round.Approvers.Users = []string{bob, outsider}
+				if tc.scopes != nil {
+					w.sim.SetScopes(tc.scopes...)
+				}
+				v, err := w.env.ExecuteActivity(w.PostLine, l)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var absent []string
+				if err := v.Get(&absent); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tc.want, absent, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("absent (-want +got):\n%s", diff)
+				}
+			})
+		}
+	})
+	t.Run("to one person", func(t *testing.T) {
+		w := newWorld(t)
+		l := line(w)
+		l.To, l.Permalink = bob, "https://sim.slack.example/archives/C0GENERAL1/p1"
+		if err := post(w, l); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(said(w, l)); n != 0 {
+			t.Errorf("%d lines in the thread, want none", n)
+		}
+		got := w.sim.Messages(w.sim.Person("bob").DM().Channel())
+		if len(got) != 1 || !strings.Contains(got[0].Text, "asks for your decision") || !strings.Contains(got[0].Text, "Open card") {
+			t.Errorf("bob has %+v", got)
+		}
+	})
 	t.Run("several lines", func(t *testing.T) {
 		w := newWorld(t)
 		l := line(w)

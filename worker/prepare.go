@@ -85,20 +85,31 @@ func (p Policy) faults(r workflows.Request) (faults []string) {
 }
 
 // checkApprovers refuses people and groups who could never decide, so that the fault shows when the question is asked
-// and not when nobody answers it.
+// and not when nobody answers it. It refuses likewise what an input of a person begins with.
 func (a *Activities) checkApprovers(ctx context.Context, r workflows.Round) error {
 	var faults []string
 	who := last(r).Who()
 	for _, id := range who.Users {
-		p, err := a.Slack.Person(ctx, id)
-		e := slackapi.AsRefused(err)
-		switch {
-		case e != nil && e.Code == "user_not_found":
-			faults = append(faults, fmt.Sprintf("There is no person %s in this workspace.", id))
+		switch known, active, err := a.lookUp(ctx, id); {
 		case err != nil:
 			return err
-		case p.Deactivated || p.Bot || p.Team != a.Slack.Self().Team:
-			faults = append(faults, fmt.Sprintf("The approver %s cannot decide: only active people of this workspace can.", id))
+		case !known:
+			faults = append(faults, fmt.Sprintf("There is no person %s in this workspace.", id))
+		case !active:
+			faults = append(faults, fmt.Sprintf("The approver <@%s> cannot decide: only active people of this workspace can.", id))
+		}
+	}
+	for i, in := range r.Inputs {
+		if in.Type != workflows.PersonInput || in.Initial == "" {
+			continue
+		}
+		switch known, active, err := a.lookUp(ctx, string(in.Initial)); {
+		case err != nil:
+			return err
+		case !known:
+			faults = append(faults, fmt.Sprintf("The initial value of input %d, %s, is no person of this workspace.", i+1, in.Initial))
+		case !active:
+			faults = append(faults, fmt.Sprintf("The initial value of input %d, <@%s>, is no active person of this workspace.", i+1, in.Initial))
 		}
 	}
 	for _, id := range who.Groups {
@@ -117,6 +128,15 @@ func (a *Activities) checkApprovers(ctx context.Context, r workflows.Round) erro
 		return invalid(faults)
 	}
 	return nil
+}
+
+// lookUp says whether Slack knows a person, and whether they are active in this workspace.
+func (a *Activities) lookUp(ctx context.Context, id string) (known, active bool, err error) {
+	p, err := a.Slack.Person(ctx, id)
+	if e := slackapi.AsRefused(err); e != nil && e.Code == "user_not_found" {
+		return false, false, nil
+	}
+	return err == nil, err == nil && !p.Deactivated && !p.Bot && p.Team == a.Slack.Self().Team, err
 }
 
 // invalid is the error that lists the faults.
@@ -138,13 +158,14 @@ func last(r workflows.Round) workflows.Round {
 		}
 		r.Changes = append(r.Changes, workflows.Change{Kind: workflows.Escalate, Role: step.Role, Approvers: step.Approvers})
 	}
-	wanted := 0
-	for _, role := range r.Wanted() {
-		wanted += role.Required
-	}
-	r.Decisions = make([]workflows.Decision, wanted-1)
-	for i := range r.Decisions {
-		r.Decisions[i].By.ID = "U0123456789"
-	}
 	return r
+}
+
+// most is a list of as many people as can be in a reference beside those who may decide.
+func most(n int) []string {
+	people := make([]string, n)
+	for i := range people {
+		people[i] = fmt.Sprintf("U%010d", i)
+	}
+	return people
 }

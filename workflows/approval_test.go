@@ -1416,7 +1416,8 @@ func TestRedrawing(t *testing.T) {
 		}
 		w.approve(bob, carol, dave)
 		w.ask(asks(3), workflows.Approved)
-		w.executed(2, workflows.RedrawCard)
+		// At each of two approvals, and then again and again, at growing distances.
+		w.executed(8, workflows.RedrawCard)
 	})
 }
 
@@ -1442,6 +1443,28 @@ func TestLinesQueue(t *testing.T) {
 		}
 		if len(lines[1].Round.Decisions) != 1 || len(lines[2].Round.Decisions) != 2 {
 			t.Errorf("lines %+v", lines)
+		}
+	})
+	t.Run("to those who are not in the channel", func(t *testing.T) {
+		w := newWorld(t)
+		w.absent = []string{bob.ID, carol.ID}
+		w.postLine = func(l workflows.Line) error {
+			if l.To != "" {
+				w.absent = nil
+			}
+			return nil
+		}
+		w.approve(bob, carol)
+		w.ask(asks(2), workflows.Approved)
+		var to []string
+		for _, l := range inputs[workflows.Line](w, workflows.PostLine)[1:3] {
+			if l.Event != workflows.Asked || l.Permalink == "" {
+				t.Errorf("line %+v", l)
+			}
+			to = append(to, l.To)
+		}
+		if diff := cmp.Diff([]string{bob.ID, carol.ID}, to); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
 		}
 	})
 	t.Run("one that is refused is not tried again", func(t *testing.T) {

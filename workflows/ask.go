@@ -19,7 +19,7 @@ const (
 	AwaitDecision   = "AwaitDecision"   // Round → Decision: stays open
 	PostCard        = "PostCard"        // CardInput → Posted
 	RedrawCard      = "RedrawCard"      // CardInput → Posted: the card shows the round as it stands
-	PostLine        = "PostLine"        // Line: what has happened, in the card's thread
+	PostLine        = "PostLine"        // Line → IDs of those mentioned who are not there: what has happened, in the thread
 	EndDecision     = "EndDecision"     // EndDecisionInput → DecisionEnded: reports the end of an open activity
 	CloseCard       = "CloseCard"       // Closing: the card shows the outcome
 	TellRequester   = "TellRequester"   // Closing: a line in the card's thread
@@ -48,7 +48,7 @@ const (
 // MiB at the most, a payload 2 MiB. https://docs.temporal.io/workflow-execution/limits
 const (
 	maxRound      = 1 << 20
-	maxRoundsSize = 8 << 20
+	maxRoundsSize = 16 << 20
 )
 
 // MaxDeadline is how far away a deadline may be, and how far it may be moved.
@@ -141,7 +141,7 @@ type question struct {
 
 	spent int // bytes of history for rounds
 
-	// The round's open activity; nil between two rounds.
+	// The round's open activity.
 	decision   workflow.Future
 	activityID string
 	stop       workflow.CancelFunc
@@ -160,6 +160,8 @@ type question struct {
 	askedAt  time.Time
 	remindAt time.Time
 	reminded int
+	redrawAt time.Time // after Slack has refused it
+	refused  int       // how often Slack has
 	alarm    step
 	alarmAt  time.Time
 
@@ -202,8 +204,12 @@ func (q *Requests) ask(ctx workflow.Context, r Request, composed bool) (Result, 
 		of: q, name: fmt.Sprintf("%s-%d", q.prefix, q.asked), r: Round{Request: r, Number: 1}, composed: composed,
 		ctx: after, info: workflow.GetInfo(ctx).WorkflowExecution, askedAt: workflow.Now(ctx),
 	}
-	if r.Malformed != "" {
+	switch {
+	case r.Malformed != "":
 		return a.notAsked(InvalidRequestError(strings.Join(r.Faults(), " ")))
+	case jsonSize(r) > maxRound: // Temporal would not take it as the input of a step.
+		a.r.Request = Request{Title: string([]rune(r.Title)[:min(len([]rune(r.Title)), MaxTitle)]), Channel: r.Channel, Requester: r.Requester}
+		return a.notAsked(InvalidRequestError("The request is too large: shorten it."))
 	}
 	var within time.Duration
 	if !r.ExpiresAt.IsZero() {
@@ -216,6 +222,9 @@ func (q *Requests) ask(ctx workflow.Context, r Request, composed bool) (Result, 
 		return a.notAsked(err)
 	}
 	a.r.Request = prepared
+	if rounds := a.r.approvalsWanted() + 1; 2*rounds*jsonSize(a.r) > maxRoundsSize {
+		return a.notAsked(InvalidRequestError("The request is too large for so many approvals: shorten it, or let fewer people decide."))
+	}
 	q.open = append(q.open, a)
 	a.remindAt = a.nextReminder(a.askedAt)
 	workflow.Go(after, a.postLines)
@@ -386,6 +395,9 @@ func (a *question) nextChange() int {
 // change makes a change that somebody asked for, and answers them.
 func (a *question) change(c *requested) {
 	next, made, err := a.r.Apply(c.Change, workflow.Now(a.ctx))
+	if err == nil && made.Kind != Withdraw && a.spent > maxRoundsSize/2 { // The rest is for decisions.
+		err = notChanged("This request has been changed too often: withdraw it, and ask anew.")
+	}
 	if err == nil {
 		switch made.Kind {
 		case Withdraw:
@@ -418,7 +430,9 @@ func (a *question) changePolicy(c Change) error {
 			a.say(Escalated)
 		}
 	}
-	a.openRound()
+	if a.openRound(); a.ended {
+		return tooLate(a.end)
+	}
 	return err
 }
 
@@ -446,6 +460,7 @@ func (a *question) due() time.Time {
 	earlier(a.remindAt)
 	earlier(a.escalateAt())
 	earlier(a.rescueAt())
+	earlier(a.redrawAt)
 	return due
 }
 
@@ -489,6 +504,9 @@ func (a *question) ring() {
 		a.post(true)
 	case past(a.escalateAt()):
 		_ = a.changePolicy(Change{Kind: Escalate}) // Where it came too late, the request has ended.
+	case past(a.redrawAt):
+		a.redrawAt = time.Time{}
+		a.drawn = a.state - 1
 	case past(a.remindAt):
 		a.reminded++
 		for past(a.remindAt) {

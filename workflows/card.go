@@ -13,6 +13,10 @@ import (
 const (
 	// closeWait is how long a caller waits for its card at the most.
 	closeWait = 30 * time.Second
+	// redrawAgain is when a card is drawn again that Slack refused to change; twice as long each time, for redrawTries
+	// times.
+	redrawAgain = 30 * time.Second
+	redrawTries = 24
 	// closeKeepTrying is how long a card is tried to be closed after that.
 	closeKeepTrying = 7 * 24 * time.Hour
 )
@@ -39,6 +43,10 @@ type Line struct {
 	Round      Round     `json:"round"`
 	Card       Card      `json:"card,omitzero"`
 	At         time.Time `json:"at"`
+	// To is who gets it in a direct message instead: a mention reaches nobody who is not in the channel. Permalink leads
+	// them to the card.
+	To        string `json:"to,omitempty"`
+	Permalink string `json:"permalink,omitempty"`
 	// Again says that an earlier activity may have posted it already.
 	Again bool `json:"again,omitempty"`
 }
@@ -77,6 +85,9 @@ func (a *question) takePosted() {
 	var p Posted
 	err := a.posting.Get(a.ctx, &p)
 	a.posting = step{}
+	if err == nil && p.Card == (Card{}) && !a.composed { // Somebody completed it from outside.
+		err = InvalidRequestError("The card was not posted.")
+	}
 	switch {
 	case err == nil:
 		if a.know(p); !a.composed {
@@ -122,7 +133,8 @@ func (a *question) redraw() {
 		StartToCloseTimeout: redrawWithin,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: time.Minute},
 	}))
-	a.drawn = a.state
+	a.drawn, a.redrawAt = a.state, time.Time{}
+	a.spent += jsonSize(a.r)
 	a.drawing = step{workflow.ExecuteActivity(waitForCancellation(ctx), RedrawCard, CardInput{
 		ActivityID: a.activityID, Round: a.r, Card: a.card.Card,
 	}), cancel}
@@ -133,6 +145,12 @@ func (a *question) takeDrawn() {
 	var p Posted
 	if err := a.drawing.Get(a.ctx, &p); err != nil {
 		workflow.GetLogger(a.ctx).Warn("draw a card anew", "activity_id", a.activityID, "err", err)
+		// What Slack refuses for good may work once an operator has mended it. Until then the card shows what was.
+		if a.refused++; a.refused <= redrawTries {
+			a.redrawAt = workflow.Now(a.ctx).Add(min(redrawAgain<<a.refused, time.Hour))
+		}
+	} else {
+		a.refused = 0
 	}
 	a.know(p)
 	a.drawing = step{}
@@ -155,6 +173,11 @@ func (a *question) dropReminders() {
 
 func withoutReminders(lines []Line) []Line {
 	return slices.DeleteFunc(slices.Clone(lines), func(l Line) bool { return l.Event == Reminded })
+}
+
+// forThread are the lines that are worth saying when the request has ended.
+func forThread(lines []Line) []Line {
+	return slices.DeleteFunc(withoutReminders(lines), func(l Line) bool { return l.To != "" })
 }
 
 // fitting are the last of the lines, as many as Temporal takes beside the rest of a [Closing], which has up to 2 MiB.
@@ -183,7 +206,8 @@ func (a *question) postLines(ctx workflow.Context) {
 		a.lines[0].Card = a.card.Card
 		posting, cancel := workflow.WithCancel(quick(ctx, keepTrying))
 		a.line = step{workflow.ExecuteActivity(waitForCancellation(posting), PostLine, a.lines[0]), cancel}
-		err := a.line.Get(ctx, nil)
+		var absent []string // who was to be mentioned, and is not in the channel
+		err := a.line.Get(ctx, &absent)
 		a.line = step{}
 		if err != nil && a.settling { // It is left to the closing.
 			a.lines[0].Again = true
@@ -191,6 +215,12 @@ func (a *question) postLines(ctx workflow.Context) {
 		}
 		if err != nil {
 			workflow.GetLogger(ctx).Warn("say in the thread what has happened", "event", a.lines[0].Event, "err", err)
+		}
+		for _, id := range absent {
+			l := a.lines[0]
+			a.said++
+			l.To, l.Number, l.Permalink = id, a.said, a.card.Permalink
+			a.lines = append(a.lines, l)
 		}
 		a.lines = a.lines[1:]
 	}
@@ -237,7 +267,7 @@ func (a *question) leftLines(ctx workflow.Context) []Line {
 	if !rests() { // It is being posted, or has been: nobody knows.
 		a.lines[0].Again = true
 	}
-	lines := fitting(withoutReminders(a.lines))
+	lines := fitting(forThread(a.lines))
 	for i := range lines {
 		lines[i].Card = a.end.Card
 	}

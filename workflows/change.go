@@ -82,7 +82,9 @@ func (r Round) Apply(c Change, now time.Time) (Round, Change, error) {
 			return r, c, notChanged("Only an approver who is named can hand their place over. Members of a group share it already.")
 		case requester && !r.AllowSelf:
 			return r, c, notChanged("Who asked for this may not decide it, and has no place to hand over.")
-		case slices.Contains(r.Tally().people(), c.By.ID):
+		case len(r.HandedOver()) >= MaxHandedOver && (len(who.Groups) > 0 || who.Channel):
+			return r, c, notChanged("This has been handed over too often already.")
+		case r.Decided(c.By.ID):
 			return r, c, notChanged("You have approved this already.")
 		case !IsUser(c.To):
 			return r, c, notChanged("Say to whom you hand your place over.")

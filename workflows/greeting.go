@@ -25,7 +25,8 @@ type GreetingMessage struct {
 // Greeting asks a person whether to greet somebody, and does so. It returns the greeting, "Hello, World!".
 //
 // It fails with an application error of type [ErrTypeRejected], whose details are the [Decision], or [ErrTypeExpired],
-// or one of those that [Requests.Ask] gives; it ends cancelled where its caller cancels it before the decision.
+// or one of those that [Requests.Ask] gives; it ends cancelled where its caller cancels it, or its requester withdraws it, before
+// the decision.
 func Greeting(ctx workflow.Context, in GreetingInput) (string, error) {
 	if in.Greeting == "" {
 		in.Greeting = "Hello"

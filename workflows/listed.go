@@ -36,6 +36,24 @@ type Listed struct {
 	EndedAt    time.Time `json:"ended_at,omitzero"`
 }
 
+// Waiting are those whose decision is wanted: the people, but for those whose approval counts, and the groups.
+func (l Listed) Waiting() Approvers {
+	var all Approvers
+	for _, role := range l.Round.Wanted() {
+		if slices.ContainsFunc(l.Missing, func(m Role) bool { return m.Name == role.Name }) {
+			all = all.With(role.Approvers)
+		}
+	}
+	all.Users = slices.DeleteFunc(all.Users, func(id string) bool { return !l.CanDecide(id) })
+	return all
+}
+
+// CanDecide is [Round.CanDecide].
+func (l Listed) CanDecide(id string) bool {
+	return l.Outcome == "" && !slices.Contains(l.Counted, id) && !slices.Contains(l.Round.HandedOver(), id) &&
+		(id != l.Round.Requester || l.Round.AllowSelf)
+}
+
 // brief is the round without what only the card shows.
 func (r Round) brief() Round {
 	r.Text, r.Fields, r.Link, r.RemindEvery, r.Deadline = "", nil, Link{}, "", ""
@@ -56,13 +74,16 @@ func (a *question) listed() Listed {
 		Card: a.card.Card, Permalink: a.card.Permalink, AskedAt: a.askedAt,
 	}
 	decisions := l.Round.Decisions
+	stands := a.r
+	if a.ended {
+		stands.Decisions = a.end.Decisions
+	}
+	l.Counted = stands.Counted()
 	if a.ended {
 		l.ActivityID, l.Outcome, l.ByDeadline, l.EndedAt = "", a.end.Outcome, a.end.ByDeadline, a.end.EndedAt
 		l.Round.Changes, decisions = a.end.Changes, a.end.Decisions
 	} else {
-		t := a.r.Tally()
-		l.Counted = t.people()
-		for _, role := range t.Missing {
+		for _, role := range a.r.Tally().Missing {
 			l.Missing = append(l.Missing, Role{Name: role.Name, Required: role.Required})
 		}
 	}

@@ -80,12 +80,32 @@ func (r *Request) UnmarshalJSON(b []byte) error {
 	type plain Request
 	err := json.Unmarshal(b, (*plain)(r))
 	var wrong *json.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
+	switch {
+	case err == nil:
+		return nil
+	case !json.Valid(b):
+		return err
+	case !errors.As(err, &wrong): // Of all types here only a time says what is wrong with it itself.
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(b, &fields) != nil {
+			return err
+		}
+		was := fields["expires_at"]
+		delete(fields, "expires_at")
+		rest, e := json.Marshal(fields)
+		if e != nil || len(was) == 0 {
+			return err
+		}
+		err = r.UnmarshalJSON(rest)
+		r.Malformed = strings.TrimSpace(fmt.Sprintf("In the JSON of the request expires_at is %.40s, and has to be a time such as \"2026-11-23T14:00:00Z\". %s", was, r.Malformed))
 		return err
 	}
 	wants := map[reflect.Kind]string{
 		reflect.String: "text", reflect.Int: "a whole number", reflect.Bool: "true or false", reflect.Slice: "a list", reflect.Struct: "an object",
 	}[wrong.Type.Kind()]
+	if wants == "" {
+		wants = "of the type " + wrong.Type.String()
+	}
 	where := "The JSON of the request"
 	if wrong.Field != "" {
 		where = "In the JSON of the request " + wrong.Field
@@ -120,8 +140,8 @@ func (a Approvers) Empty() bool { return len(a.Users) == 0 && len(a.Groups) == 0
 // IsZero is Empty.
 func (a Approvers) IsZero() bool { return a.Empty() }
 
-// with returns the approvers with more.
-func (a Approvers) with(more Approvers) Approvers {
+// With returns the approvers with more, each once.
+func (a Approvers) With(more Approvers) Approvers {
 	add := func(all, more []string) []string {
 		all = slices.Clone(all)
 		for _, id := range more {

@@ -225,6 +225,23 @@ func saysNo(value any) bool {
 	return false
 }
 
+// offered are the choice and the inputs of a decision, as far as the request asks for them: anybody can complete an
+// activity with anything.
+func offered(r Request, d Decision) (choice string, inputs map[string]string) {
+	if slices.ContainsFunc(r.Choices, func(c Choice) bool { return c.String() == d.Choice }) {
+		choice = d.Choice
+	}
+	for _, in := range r.Inputs {
+		if v, ok := d.Inputs[in.Name]; ok && in.Fits(v) {
+			if inputs == nil {
+				inputs = make(map[string]string)
+			}
+			inputs[in.Name] = v
+		}
+	}
+	return choice, inputs
+}
+
 // decided is the result of a decision on r. Nobody's name stands behind one from outside, which has no digest. One on
 // another request is none.
 func decided(r Request, d Decision, at time.Time) (Result, bool) {
@@ -239,6 +256,7 @@ func decided(r Request, d Decision, at time.Time) (Result, bool) {
 	d.Role = "" // The round says which.
 	if d.Outside() {
 		d.Via, d.Roles = Outside, nil
+		d.Choice, d.Inputs = offered(r, d)
 	}
 	if d.Outside() || d.At.IsZero() {
 		d.At = at

@@ -51,17 +51,15 @@ func (r Round) Wanted() []Role {
 	}
 	for i, role := range wanted {
 		wanted[i].Required = max(1, role.Required)
-		wanted[i].Approvers = Approvers{}.with(role.Approvers) // nobody twice
+		wanted[i].Approvers = Approvers{}.With(role.Approvers) // nobody twice
 		for _, c := range r.Changes {
 			users := slices.Clone(wanted[i].Users)
 			switch at := slices.Index(users, c.By.ID); {
-			case c.Kind == Delegate && at >= 0 && slices.Contains(users, c.To):
-				wanted[i].Users = slices.Delete(users, at, at+1)
 			case c.Kind == Delegate && at >= 0:
 				users[at] = c.To
 				wanted[i].Users = users
 			case c.Kind == Escalate && c.Role == role.Name:
-				wanted[i].Approvers = wanted[i].with(c.Approvers)
+				wanted[i].Approvers = wanted[i].With(c.Approvers)
 			}
 		}
 	}
@@ -72,7 +70,7 @@ func (r Round) Wanted() []Role {
 func (r Round) Who() Approvers {
 	var all Approvers
 	for _, role := range r.Wanted() {
-		all = all.with(role.Approvers)
+		all = all.With(role.Approvers)
 	}
 	return all
 }
@@ -148,6 +146,14 @@ func (r Round) approvals() []Decision {
 	return last
 }
 
+// approvalsWanted is how many approvals the request wants in all.
+func (r Round) approvalsWanted() (n int) {
+	for _, role := range r.Wanted() {
+		n += role.Required
+	}
+	return n
+}
+
 // fill finds for as many of the approvals as possible a role to fill, by augmenting paths.
 func fill(wanted []Role, approvals []Decision) Tally {
 	t := Tally{Approvals: slices.Clone(approvals)}
@@ -191,6 +197,18 @@ func (r Request) AsksApprover() bool {
 	return len(r.Inputs) > 0 || r.ApproveComment == Optional || r.ApproveComment == Required
 }
 
+// HandedOver are those who have given their place away: they decide no more, even as members of a group.
+func (r Round) HandedOver() []string {
+	var gone []string
+	named := r.Who().Users
+	for _, c := range r.Changes {
+		if c.Kind == Delegate && !slices.Contains(named, c.By.ID) && !slices.Contains(gone, c.By.ID) {
+			gone = append(gone, c.By.ID)
+		}
+	}
+	return gone
+}
+
 // Decided reports whether the person has decided, whatever it was.
 func (r Round) Decided(id string) bool {
 	return slices.ContainsFunc(r.Decisions, func(d Decision) bool { return d.By.ID == id })
@@ -199,29 +217,27 @@ func (r Round) Decided(id string) bool {
 // CanDecide reports whether a decision of the person can still bring the request on, if they may decide it at all: not
 // where it counts already, nor where they asked for it and may not.
 func (r Round) CanDecide(id string) bool {
-	return !slices.Contains(r.Tally().people(), id) && (id != r.Requester || r.AllowSelf)
+	return !slices.Contains(r.Counted(), id) && !slices.Contains(r.HandedOver(), id) && (id != r.Requester || r.AllowSelf)
 }
 
-// people are those whose approvals count.
-func (t Tally) people() []string {
+// Counted are those whose approvals count: one too many for its role does not.
+func (r Round) Counted() []string {
 	var ids []string
-	for _, d := range t.Approvals {
-		ids = append(ids, d.By.ID)
+	for _, d := range r.Tally().Approvals {
+		if len(r.Roles) == 0 || d.Role != "" {
+			ids = append(ids, d.By.ID)
+		}
 	}
 	return ids
 }
 
 // Waiting are those named whose decision is wanted, and the groups.
 func (r Round) Waiting() Approvers {
-	t := r.Tally()
 	var all Approvers
-	for _, role := range t.Missing {
-		all = all.with(role.Approvers)
+	for _, role := range r.Tally().Missing {
+		all = all.With(role.Approvers)
 	}
-	counted := t.people()
-	all.Users = slices.DeleteFunc(all.Users, func(id string) bool {
-		return slices.Contains(counted, id) || id == r.Requester && !r.AllowSelf
-	})
+	all.Users = slices.DeleteFunc(all.Users, func(id string) bool { return !r.CanDecide(id) })
 	return all
 }
 
@@ -234,7 +250,7 @@ func (r Round) After(res Result) (next Round, end Result, ended bool) {
 	next.Changes = slices.Clone(r.Changes)
 	switch d, decided := res.Decision(); {
 	case decided && d.Outcome == Approved:
-		if !slices.ContainsFunc(r.approvals(), func(o Decision) bool { return o.By.ID == d.By.ID && o.sameAnswer(d) }) {
+		if !slices.ContainsFunc(r.approvals(), d.repeats) {
 			next.Decisions = append(next.Decisions, d)
 		}
 		t := next.Tally()
@@ -258,9 +274,9 @@ func (r Round) After(res Result) (next Round, end Result, ended bool) {
 	case res.Outcome == Changed:
 		return next, Result{}, false
 	case res.Outcome == Expired && (r.OnExpiry == ApproveOnExpiry || r.OnExpiry == RejectOnExpiry):
-		end = Result{Outcome: Approved, ByDeadline: true}
-		if r.OnExpiry == RejectOnExpiry {
-			end.Outcome = Rejected
+		end = Result{Outcome: Rejected, ByDeadline: true}
+		if r.OnExpiry == ApproveOnExpiry {
+			end.Outcome, end.Inputs = Approved, r.initial()
 		}
 	default:
 		end = Result{Outcome: res.Outcome, Note: res.Note}
@@ -271,6 +287,24 @@ func (r Round) After(res Result) (next Round, end Result, ended bool) {
 	end.Card, end.EndedAt = res.Card, res.EndedAt
 	end.Decisions, end.Changes = next.Decisions, next.Changes
 	return next, end, true
+}
+
+// initial are the values of the inputs before anybody changes them.
+func (r Request) initial() map[string]string {
+	if len(r.Inputs) == 0 {
+		return nil
+	}
+	values := make(map[string]string)
+	for _, in := range r.Inputs {
+		values[in.Name] = string(in.Initial)
+	}
+	return values
+}
+
+// repeats reports whether the approval o says all that d does.
+func (d Decision) repeats(o Decision) bool {
+	fewer := slices.ContainsFunc(d.Roles, func(role string) bool { return !slices.Contains(o.Roles, role) })
+	return o.By.ID == d.By.ID && o.sameAnswer(d) && !fewer
 }
 
 // sameAnswer reports whether two approvals approve the same.

@@ -207,7 +207,6 @@ func TestWanted(t *testing.T) {
 		"handed over and again": {anyOf(2), []Change{delegate("U3", "U9"), delegate("U9", "U8")}, []Role{{"", users("U2", "U8", "U4", "U5"), 2}}, users("U2", "U8", "U4", "U5")},
 		"handed over and back":  {anyOf(2), []Change{delegate("U3", "U9"), delegate("U9", "U3")}, []Role{{"", users("U2", "U3", "U4", "U5"), 2}}, users("U2", "U3", "U4", "U5")},
 		"handed over by nobody": {anyOf(2), []Change{delegate("U9", "U8")}, []Role{{"", users("U2", "U3", "U4", "U5"), 2}}, users("U2", "U3", "U4", "U5")},
-		"handed to one of them": {anyOf(2), []Change{delegate("U3", "U2")}, []Role{{"", users("U2", "U4", "U5"), 2}}, users("U2", "U4", "U5")},
 		"handed over in both roles": {
 			two,
 			[]Change{delegate("U2", "U9")},

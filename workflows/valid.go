@@ -36,6 +36,7 @@ const (
 	MaxReminders    = 500 // that a request has until its deadline
 	MaxChanges      = 100 // that people make
 	MaxRounds       = 500 // in which it is decided
+	MaxHandedOver   = 8   // places of a request that groups or a channel may decide too
 )
 
 // MinReminder is how often a request may remind at the most.
@@ -76,6 +77,10 @@ func (r Request) Faults() []string {
 	f.duration("The deadline", r.Deadline, time.Second, "a second")
 	f.add(r.Deadline != "" && !r.ExpiresAt.IsZero(), "There are both deadline and expires_at: give one of them.")
 	f.oneOf("on_expiry", string(r.OnExpiry), string(Expire), string(ApproveOnExpiry), string(RejectOnExpiry))
+	f.add(r.OnExpiry == ApproveOnExpiry && len(r.Choices) > 0,
+		"on_expiry is approve, but nobody would have chosen: leave out on_expiry, or choices.")
+	f.add(r.OnExpiry == ApproveOnExpiry && slices.ContainsFunc(r.Inputs, func(in Input) bool { return !in.Fits(string(in.Initial)) }),
+		"on_expiry is approve, but not every input has an initial value: give them one, or make them optional.")
 	f.duration("remind_every", r.RemindEvery, MinReminder, "a minute")
 	f.count("escalations", len(r.Escalate), MaxEscalations)
 	for i, e := range head(r.Escalate, MaxEscalations) {
@@ -195,7 +200,11 @@ func (f *faults) enough(r Request) {
 		return
 	}
 	all := Round{Request: r}
+	deadline := r.Deadline.value()
 	for _, e := range r.Escalate {
+		if deadline > 0 && e.After.value() >= deadline {
+			continue
+		}
 		all.Changes = append(all.Changes, Change{Kind: Escalate, Role: e.Role, Approvers: e.Approvers})
 	}
 	who := all.Who()

@@ -63,7 +63,7 @@ func full() Request {
 				Options: many(MaxOptions, choice), Initial: Text(choice(i).Value), Optional: true, Hint: chars(MaxHint),
 			}
 		}),
-		Deadline: "366d", OnExpiry: ApproveOnExpiry, RemindEvery: "366d",
+		Deadline: "366d", OnExpiry: RejectOnExpiry, RemindEvery: "366d",
 		Escalate: many(MaxEscalations, func(i int) Escalation {
 			e := Escalation{After: "366d", Role: "00" + chars(MaxRoleName-2)}
 			e.Approvers.Users = many(4, func(j int) string { return fmt.Sprintf("W%019d%d", i, j) })

@@ -83,6 +83,7 @@ type world struct {
 	postCard    func(workflows.CardInput) (workflows.Posted, error)
 	redraw      func(workflows.CardInput) (workflows.Posted, error)
 	postLine    func(workflows.Line) error
+	absent      []string // whom a line mentions who is not there
 	endDecision func(workflows.EndDecisionInput) (workflows.DecisionEnded, error)
 	closeCard   func(workflows.Closing) error
 	tell        func(workflows.Closing) error
@@ -169,7 +170,7 @@ func (w *world) arrange() {
 	})
 	register(w, workflows.PostCard, func(_ context.Context, in workflows.CardInput) (workflows.Posted, error) { return w.postCard(in) })
 	register(w, workflows.RedrawCard, func(_ context.Context, in workflows.CardInput) (workflows.Posted, error) { return w.redraw(in) })
-	register(w, workflows.PostLine, func(_ context.Context, l workflows.Line) (any, error) { return nil, w.postLine(l) })
+	register(w, workflows.PostLine, func(_ context.Context, l workflows.Line) ([]string, error) { return w.absent, w.postLine(l) })
 	register(w, workflows.EndDecision, func(_ context.Context, in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 		return w.endDecision(in)
 	})

@@ -102,11 +102,18 @@ func Notice(r workflows.Request, res workflows.Result, permalink bool) Message {
 		head.user(r.Requester).text(" ")
 	}
 	head.text("“").add(spans(title(r), nil)).text("”:")
+	why := "" // In it people are shown as people.
+	if res.Outcome == workflows.Failed {
+		why, res.Note = res.Note, ""
+	}
 	sentence := mrkdwn(Sentence(res, Mrkdwn))
 	url, _, ok := safeURL(res.Permalink)
 
 	return message(func(limit int) []slack.Block {
 		more := outcome(r, res, limit)
+		if note := spans(Clean(why, min(limit, ReasonLimit)), nil); len(note) > 0 {
+			more = append(more, slack.NewRichTextSection(note...))
+		}
 		if d, ok := res.Decision(); ok { // Those before have lines in the thread.
 			more = append(more, quoted(d, limit)...)
 		}

@@ -241,9 +241,9 @@ func testAtLimits(t *testing.T, r workflows.Round) {
 		}
 	}
 	for _, action := range []string{ActionReject, "approve_1", "approve_5"} {
-		v := DecisionModal(r, action, strings.Repeat("x", 3000))
+		v := DecisionModal(r, action, strings.Repeat("x", 3000), false)
 		opens(t, v)
-		opens(t, DecisionModal(begin, action, ""))
+		opens(t, DecisionModal(begin, action, "", false))
 		wellFormed(t, v.Blocks.BlockSet)
 	}
 	opens(t, ExtendModal(r, ""))
@@ -297,7 +297,7 @@ func TestGolden(t *testing.T) {
 		"open_group":              Open(round(group, 2), "v1.reference"),
 		"open_channel":            Open(round(channel, 1), "v1.reference"),
 		"open_without_requester":  Open(round(nobody, 1), "v1.reference"),
-		"open_without_menu":       Open(round(program, 1), "v1.reference"),
+		"open_short_menu":         Open(round(program, 1), "v1.reference"),
 		"open_roles":              Open(round(deploy(), 1), "v1.reference"),
 		"open_halfway":            Open(halfway(), "v1.reference"),
 		"open_choices":            Open(choosing(), "v1.reference"),
@@ -326,6 +326,7 @@ func TestGolden(t *testing.T) {
 		"notice_rejected":          Notice(r, by(workflows.Rejected, bob, reason), false),
 		"notice_expired":           Notice(r, ended(workflows.Expired, ""), false),
 		"notice_failed":            Notice(r, ended(workflows.Failed, "I am not in that channel. Invite me there and ask again."), false),
+		"notice_unfit":             Notice(r, ended(workflows.Failed, "The approver <@U0BOB00001> cannot decide & <!here> *neither*."), true),
 		"plain":                    Plain("Hello, <@U0CAROL001> & <!channel>!"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -583,7 +584,7 @@ func everyView(title, text string) (modals []slack.ModalViewRequest, home slack.
 	}
 	listed := row(r, "v1.reference")
 	listed.WorkflowID, listed.Permalink = text, text
-	return []slack.ModalViewRequest{DecisionModal(r, "approve_1", ""), DecisionModal(r, ActionReject, ""), ExtendModal(r, ""), RequestModal("", text)},
+	return []slack.ModalViewRequest{DecisionModal(r, "approve_1", "", false), DecisionModal(r, ActionReject, "", false), ExtendModal(r, ""), RequestModal("", text)},
 		DrawHome(Home{Waiting: Section{Rows: []Row{listed}}, Asked: Section{Rows: []Row{listed}}})
 }
 

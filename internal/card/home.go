@@ -32,7 +32,12 @@ type Section struct {
 	More bool // there is a next page
 	// Truncated says that only the latest were looked at.
 	Truncated bool
+	// Unchecked says that user groups could not be checked: what concerns the person as a member of one may be missing.
+	Unchecked bool
 }
+
+// Unchecked is what stands under a section in which what concerns the person as a member of a user group may be missing.
+const Unchecked = "User groups could not be checked just now: what concerns you as a member of one may be missing here."
 
 // Row is a request in a list.
 type Row struct {
@@ -42,13 +47,28 @@ type Row struct {
 	Reference string
 	// Unknown says that it could not be checked whether this still holds.
 	Unknown bool
+	// Viewer is the user ID of who looks at the list: of those who may decide they are named first.
+	Viewer string
 }
 
+// The sections of the home, as the actions of its page buttons and its metadata name them.
+const (
+	SectionWaiting = "waiting"
+	SectionAsked   = "asked"
+	SectionDecided = "decided"
+)
+
 // DrawHome draws the app's home. Of each section at most so many rows are drawn as a page has, and fewer where Slack
-// would not take them. https://docs.slack.dev/surfaces/app-home
+// would not take them. Its metadata has the page of each section, as a JSON object: a click brings it along.
+// https://docs.slack.dev/surfaces/app-home
 func DrawHome(h Home) slack.HomeTabViewRequest {
+	pages, _ := json.Marshal(map[string]int{
+		SectionWaiting: h.Waiting.Page, SectionAsked: h.Asked.Page, SectionDecided: h.Decided.Page,
+	})
 	for most := PageRows; ; most-- {
-		v := slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: drawHome(h, most)}}
+		v := slack.HomeTabViewRequest{
+			Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: drawHome(h, most)}, PrivateMetadata: string(pages),
+		}
 		if b, err := json.Marshal(v); most == 1 || err != nil || len(b) < viewBytes {
 			return v
 		}
@@ -60,11 +80,11 @@ func drawHome(h Home, most int) []slack.Block {
 	if h.Failed != "" {
 		blocks = append(blocks, mrkdwn("Could not load your requests: "+words(h.Failed, ReasonLimit)))
 	} else {
-		blocks = append(blocks, section("waiting", "Waiting for you", "Nothing waits for you.", h.Waiting, most, waitingRow)...)
+		blocks = append(blocks, section(SectionWaiting, "Waiting for you", "Nothing waits for you.", h.Waiting, most, waitingRow)...)
 		blocks = append(blocks, slack.NewDividerBlock())
-		blocks = append(blocks, section("asked", "Asked by you", "Nothing that you asked is open.", h.Asked, most, askedRow)...)
+		blocks = append(blocks, section(SectionAsked, "Asked by you", "Nothing that you asked is open.", h.Asked, most, askedRow)...)
 		blocks = append(blocks, slack.NewDividerBlock())
-		blocks = append(blocks, section("decided", "Recently decided", "Nothing was decided recently.", h.Decided, most, decidedRow)...)
+		blocks = append(blocks, section(SectionDecided, "Recently decided", "Nothing was decided recently.", h.Decided, most, decidedRow)...)
 	}
 	if !h.At.IsZero() {
 		blocks = append(blocks, slack.NewDividerBlock(), context("Updated "+Date(h.At)))
@@ -87,6 +107,9 @@ func section(name, head, empty string, s Section, most int, draw func(Row, int) 
 	}
 	if s.Truncated {
 		blocks = append(blocks, context("Only the latest requests were looked at: older ones may be missing here."))
+	}
+	if s.Unchecked {
+		blocks = append(blocks, context(Unchecked))
 	}
 	var turn []slack.BlockElement
 	page := func(to int, text string) {
@@ -167,11 +190,19 @@ func (row Row) missing() []workflows.Role {
 	var all []workflows.Role
 	for _, m := range row.Missing {
 		if i := slices.IndexFunc(wanted, func(w workflows.Role) bool { return w.Name == m.Name }); i >= 0 {
-			m.Approvers = wanted[i].Approvers
+			m.Approvers = row.viewerFirst(wanted[i].Approvers)
 		}
 		all = append(all, m)
 	}
 	return all
+}
+
+// viewerFirst has whoever looks at the list stand first among those who may decide: only some of them are named.
+func (row Row) viewerFirst(a workflows.Approvers) workflows.Approvers {
+	if i := slices.Index(a.Users, row.Viewer); i > 0 {
+		a.Users = append([]string{row.Viewer}, slices.Delete(slices.Clone(a.Users), i, i+1)...)
+	}
+	return a
 }
 
 // counted are the decisions that count together, and others those that do not.
@@ -197,6 +228,9 @@ func (row Row) result() workflows.Result {
 	res := workflows.Result{
 		Outcome: row.Outcome, ByDeadline: row.ByDeadline, EndedAt: row.EndedAt, Decisions: row.Round.Decisions, Changes: row.Round.Changes,
 	}
+	if res.Outcome == workflows.Approved { // Those who approved something else have no part in it.
+		res.Decisions, _ = row.counted()
+	}
 	if n := len(res.Decisions); n > 0 {
 		res.Choice = res.Decisions[n-1].Choice
 	}
@@ -211,7 +245,7 @@ func ListLine(row Row) string {
 	}
 	parts = append(parts, rowLine(row, true))
 	if row.Outcome == "" && !worthTelling(row.Round) {
-		parts = append(parts, "May decide: "+names(row.Round.Who(), mostMissing, inTheChannel))
+		parts = append(parts, "May decide: "+names(row.viewerFirst(row.Round.Who()), mostMissing, inTheChannel))
 	}
 	parts = append(parts, "`"+escape(strings.ReplaceAll(Clean(row.WorkflowID, ReasonLimit), "`", ""))+"`")
 	return cutMarkup(strings.Join(parts, between), markupLimit)

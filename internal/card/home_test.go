@@ -58,6 +58,9 @@ func homes() map[string]Home {
 				endedRow(round(request(), 1), workflows.Withdrawn, decided),
 			}, Page: 2, Truncated: true},
 		},
+		"home_unchecked": {
+			At: decided, Waiting: Section{Rows: []Row{row(round(request(), 1), "v1.one")}, Unchecked: true}, Decided: Section{Truncated: true, Unchecked: true},
+		},
 		"home_empty":  {At: decided, Asked: Section{Page: 3}},
 		"home_failed": {At: decided, Failed: "Temporal did not answer.\n<!here> *now*"},
 	}
@@ -108,6 +111,73 @@ func TestHomeIsNeverTooLong(t *testing.T) {
 		t.Errorf("%d blocks", n)
 	}
 	shows(t, v)
+}
+
+// The pages come back with a click.
+func TestHomeKeepsItsPages(t *testing.T) {
+	t.Parallel()
+	for _, failed := range []string{"", "Temporal did not answer."} {
+		h := Home{Waiting: Section{Page: 2}, Decided: Section{Page: 7}, Failed: failed}
+		if got, want := DrawHome(h).PrivateMetadata, `{"asked":0,"decided":7,"waiting":2}`; got != want {
+			t.Errorf("the metadata is %s, want %s", got, want)
+		}
+	}
+}
+
+// Whoever looks at a list is among those whom it names, however many may decide.
+func TestViewerIsNamedFirst(t *testing.T) {
+	t.Parallel()
+	many := request()
+	many.Approvers = workflows.Approvers{Groups: []string{"S0SRE00001"}}
+	for n := range 20 {
+		many.Approvers.Users = append(many.Approvers.Users, fmt.Sprintf("U%09d", n))
+	}
+	two := many
+	two.Required = 2
+	named := two
+	named.Required, named.Approvers, named.Roles = 0, workflows.Approvers{}, []workflows.Role{
+		{Name: "Ops", Required: 1, Approvers: many.Approvers}, {Name: "Security", Required: 1, Approvers: many.Approvers},
+	}
+	for name, tc := range map[string]struct {
+		request workflows.Request
+		viewer  string
+		want    []string
+		not     string
+	}{
+		"last of many":         {many, "U000000019", []string{"May decide: <@U000000019>, <@U000000000>, <@U000000001>"}, ""},
+		"last of many, of two": {two, "U000000019", []string{"2 of <@U000000019>, <@U000000000>"}, ""},
+		"of two roles":         {named, "U000000019", []string{"1 of <@U000000019>, <@U000000000>", "(Ops) and 1 of <@U000000019>"}, ""},
+		"first of many":        {many, "U000000000", []string{"May decide: <@U000000000>, <@U000000001>"}, ""},
+		"none of them":         {many, "U0NOBODY01", []string{"May decide: <@U000000000>, <@U000000001>"}, "U0NOBODY01"},
+		"nobody":               {many, "", []string{"May decide: <@U000000000>, <@U000000001>"}, "<@>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := row(round(tc.request, 1), "v1.one")
+			r.Viewer = tc.viewer
+			before := fmt.Sprint(r.Round)
+			got := ListLine(r)
+			home, err := json.Marshal(DrawHome(Home{Waiting: Section{Rows: []Row{r}}}).Blocks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("the line is %q, want %q in it", got, want)
+				}
+				inHome := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(home))
+				if strings.HasPrefix(want, "May decide") == strings.Contains(inHome, want) { // The home says it only where several have to.
+					t.Errorf("the home is %s, want %q in it", inHome, want)
+				}
+			}
+			if tc.not != "" && strings.Contains(got, tc.not) {
+				t.Errorf("the line is %q, with %q", got, tc.not)
+			}
+			if after := fmt.Sprint(r.Round); after != before {
+				t.Errorf("the row was changed to %s", after)
+			}
+		})
+	}
 }
 
 func TestListLine(t *testing.T) {

@@ -41,7 +41,7 @@ func values(r workflows.Request, given map[string]string, decisions []workflows.
 	for i, in := range r.Inputs {
 		all[i].text = string(in.Initial)
 		text, ok := given[in.Name]
-		if !ok || CleanLines(text, ReasonLimit) == CleanLines(all[i].text, ReasonLimit) {
+		if !ok || text == all[i].text {
 			continue
 		}
 		all[i].text = text

@@ -26,6 +26,35 @@ func Line(l workflows.Line, mention workflows.Approvers) Message {
 	})
 }
 
+// Direct asks one person for their decision in a direct message, for they are not where the card is.
+func Direct(l workflows.Line) Message {
+	r := l.Round
+	until := "please decide until " + Date(r.Until()) + "."
+	sentence := "Your decision is wanted: " + until
+	var change workflows.Change
+	if n := len(r.Changes); n > 0 {
+		change = r.Changes[n-1]
+	}
+	switch {
+	case l.Event == workflows.Delegated:
+		sentence = user(change.By.ID) + " handed their place over to you: " + until
+	case l.Event == workflows.Escalated:
+		sentence = "This was escalated to you: " + until
+	case r.Requester != "":
+		sentence = user(r.Requester) + " asks for your decision: " + until
+	}
+	return message(func(int) []slack.Block {
+		head := (&rich{}).add(spans(title(r.Request), bold()))
+		if url, _, ok := safeURL(l.Permalink); ok {
+			head.text("  ").link(url, openCard)
+		}
+		return []slack.Block{
+			mrkdwn(sentence), slack.NewRichTextBlock("", head.section()),
+			context("You are not in the channel of the card. You can decide in my Home too."),
+		}
+	})
+}
+
 // event says what has happened, and gives the decision whose words are to be quoted.
 func event(l workflows.Line, mention workflows.Approvers) (string, workflows.Decision) {
 	var (
@@ -102,6 +131,9 @@ func missingSentence(r workflows.Round) string {
 	missing := r.Tally().Missing
 	if len(missing) == 0 || !worthTelling(r) {
 		return ""
+	}
+	if len(r.Roles) == 0 {
+		return fmt.Sprintf(" %d more wanted.", count(missing))
 	}
 	for i := range missing {
 		missing[i].Approvers = workflows.Approvers{}

@@ -7,6 +7,34 @@ import (
 	"countersign/workflows"
 )
 
+func TestDirect(t *testing.T) {
+	t.Parallel()
+	handed := halfway()
+	handed.Changes = handed.Changes[:1]
+	unasked := round(request(), 1)
+	unasked.Requester = ""
+	for name, tc := range map[string]struct {
+		round workflows.Round
+		event workflows.Event
+		want  string // of the text
+	}{
+		"direct":           {round(request(), 1), workflows.Asked, "<@U0ALICE001> asks for your decision: please decide until <!date^"},
+		"direct_by_nobody": {unasked, workflows.Asked, "Your decision is wanted: please decide until <!date^"},
+		"direct_delegated": {handed, workflows.Delegated, "handed their place over to you: please decide until <!date^"},
+		"direct_escalated": {handed, workflows.Escalated, "This was escalated to you: please decide until <!date^"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := Direct(workflows.Line{Event: tc.event, Round: tc.round, To: "U0CAROL001", Permalink: cardLink})
+			golden(t, name, m)
+			fits(t, m)
+			if !strings.Contains(m.Text, tc.want) || !strings.Contains(m.Text, "Open card") {
+				t.Errorf("it says %q, want %q, and the way to the card", m.Text, tc.want)
+			}
+		})
+	}
+}
+
 func TestLines(t *testing.T) {
 	t.Parallel()
 	sre := workflows.Approvers{Users: []string{"U0CAROL001"}, Groups: []string{"S0SRE00001"}}
@@ -28,7 +56,7 @@ func TestLines(t *testing.T) {
 		"asked_nobody":    {round(request(), 1), workflows.Asked, workflows.Approvers{}, "Please decide until <!date^"},
 		"asked_channel":   {round(request(), 1), workflows.Asked, workflows.Approvers{Channel: true}, "Anyone in this channel: please decide"},
 		"decided":         {many, workflows.Decided, sre, "<@U0BOB00001> approved (1 of 3) as Security. Missing: 2 (Operations). Comment: Looks *good*."},
-		"decided_choice":  {chosen, workflows.Decided, sre, "<@U0BOB00001> approved (1 of 2): Production (Europe). Missing: 1. Comment: Now.\n*Really*."},
+		"decided_choice":  {chosen, workflows.Decided, sre, "<@U0BOB00001> approved (1 of 2): Production (Europe). 1 more wanted. Comment: Now.\n*Really*."},
 		"decided_outside": {outside, workflows.Decided, sre, "Somebody outside Slack approved (1 of 3)"},
 		"decided_no":      {rejected, workflows.Decided, sre, "<@U0CAROL001> rejected."},
 		"reminded":        {many, workflows.Reminded, sre, "<@U0CAROL001>, <!subteam^S0SRE00001>: this still waits for a decision, until <!date^1795269600^"},

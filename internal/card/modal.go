@@ -16,6 +16,8 @@ const (
 	CallbackDecision = "decision"
 	CallbackDelegate = "delegate"
 	CallbackExtend   = "extend"
+	// CallbackChange is of the form that only asks whether to make a change.
+	CallbackChange = "change"
 	// CallbackRequest is of the form by which people ask for an approval.
 	CallbackRequest = "request"
 	// CallbackTold is of a view that only says something.
@@ -48,9 +50,13 @@ const (
 )
 
 // DecisionModal asks for what a decision needs, by the action that was clicked: for a rejection the reason, for an
-// approval the comment and the inputs, with the values that they have. metadata comes back with the submission.
-func DecisionModal(r workflows.Round, action, metadata string) slack.ModalViewRequest {
+// approval the comment and the inputs, with the values that they have. metadata comes back with the submission. Where
+// whole is true it shows the whole request, for there is no card beside it.
+func DecisionModal(r workflows.Round, action, metadata string, whole bool) slack.ModalViewRequest {
 	blocks := []slack.Block{slack.NewRichTextBlock("", (&rich{}).add(spans(title(r.Request), bold())).section())}
+	if whole {
+		blocks = shownWhole(r)
+	}
 	n, approves := Option(action)
 	if !approves {
 		blocks = append(blocks, comment("Reason", r.RejectReason))
@@ -76,6 +82,15 @@ func DecisionModal(r workflows.Round, action, metadata string) slack.ModalViewRe
 			return v
 		}
 	}
+}
+
+// shownWhole is the request as its card shows it.
+func shownWhole(r workflows.Round) []slack.Block {
+	blocks := question("", r.Request, parse(r.Text), current(r.Request, r.Decisions), TextLimit)[1:]
+	if r.Requester != "" {
+		blocks = append(blocks, context("Asked by "+user(r.Requester)))
+	}
+	return blocks
 }
 
 func comment(label string, wanted workflows.Answer) *slack.InputBlock {
@@ -148,6 +163,23 @@ func ExtendModal(r workflows.Round, metadata string) slack.ModalViewRequest {
 		slack.NewRichTextBlock("", (&rich{}).add(spans(title(r.Request), bold())).section()),
 		context("It waits until " + Date(r.Until())),
 		slack.NewInputBlock(BlockLonger, plain("How much longer?"), nil, durations(BlockLonger, nil)),
+	})
+}
+
+// ChangeModal asks whether the request is to be withdrawn, or escalated now: nothing has to be filled in.
+func ChangeModal(kind workflows.ChangeKind, r workflows.Round, metadata string) slack.ModalViewRequest {
+	verb, happens := "Withdraw", "The request ends: nobody can decide it any more, and this cannot be undone."
+	if kind == workflows.Escalate {
+		step, _ := r.NextEscalation()
+		who := names(step.Approvers, mostMissing, inTheChannel)
+		if role := words(step.Role, 2*workflows.MaxRoleName); role != "" {
+			who += " (" + role + ")"
+		}
+		verb, happens = "Escalate", "From now on "+who+" can decide it too."
+	}
+	return modal(CallbackChange, verb+" Request", verb, metadata, []slack.Block{
+		slack.NewRichTextBlock("", (&rich{}).add(spans(title(r.Request), bold())).section()),
+		mrkdwn(happens),
 	})
 }
 

@@ -36,15 +36,23 @@ func TestModals(t *testing.T) {
 	const metadata = `{"reference":"v1.reference"}`
 	required := request()
 	required.RejectReason, required.ApproveComment = workflows.Required, workflows.Required
+	stepped := request()
+	stepped.Escalate = []workflows.Escalation{{After: "1h", Approvers: workflows.Approvers{Users: []string{"U0CAROL001"}, Groups: []string{"S0SRE00001"}}}}
+	inRoles := stepped
+	inRoles.Escalate = []workflows.Escalation{{After: "1h", Role: "*Security* <!here>", Approvers: workflows.Approvers{Channel: true}}}
 	for name, v := range map[string]slack.ModalViewRequest{
-		"modal_reject":           DecisionModal(round(request(), 1), ActionReject, metadata),
-		"modal_reject_required":  DecisionModal(round(required, 1), ActionReject, metadata),
-		"modal_approve":          DecisionModal(round(deploy(), 1), ActionApprove, metadata),
-		"modal_approve_halfway":  DecisionModal(halfway(), ActionApprove, metadata),
-		"modal_approve_required": DecisionModal(round(required, 1), ActionApprove, metadata),
-		"modal_choice":           DecisionModal(choosing(), "approve_2", metadata),
+		"modal_reject":           DecisionModal(round(request(), 1), ActionReject, metadata, false),
+		"modal_reject_required":  DecisionModal(round(required, 1), ActionReject, metadata, false),
+		"modal_approve":          DecisionModal(round(deploy(), 1), ActionApprove, metadata, false),
+		"modal_home":             DecisionModal(round(deploy(), 1), ActionApprove, metadata, true),
+		"modal_approve_halfway":  DecisionModal(halfway(), ActionApprove, metadata, false),
+		"modal_approve_required": DecisionModal(round(required, 1), ActionApprove, metadata, false),
+		"modal_choice":           DecisionModal(choosing(), "approve_2", metadata, false),
 		"modal_delegate":         DelegateModal(metadata),
 		"modal_extend":           ExtendModal(halfway(), metadata),
+		"modal_withdraw":         ChangeModal(workflows.Withdraw, halfway(), metadata),
+		"modal_escalate":         ChangeModal(workflows.Escalate, round(stepped, 1), metadata),
+		"modal_escalate_role":    ChangeModal(workflows.Escalate, round(inRoles, 1), metadata),
 		"modal_request":          RequestModal(metadata, ""),
 		"modal_request_begun":    RequestModal(metadata, "Deploy <@U0BOB00001> & *co*"),
 		"modal_told":             Notified("Only <@U0BOB00001> can decide this request."),
@@ -61,7 +69,7 @@ func TestInputsBeginWithWhatWasApproved(t *testing.T) {
 	t.Parallel()
 	initial := func(r workflows.Round) map[string]any {
 		got := map[string]any{}
-		for _, b := range DecisionModal(r, ActionApprove, "").Blocks.BlockSet {
+		for _, b := range DecisionModal(r, ActionApprove, "", false).Blocks.BlockSet {
 			in, ok := b.(*slack.InputBlock)
 			if !ok {
 				continue
@@ -97,7 +105,7 @@ func TestInputsBeginWithWhatWasApproved(t *testing.T) {
 	if diff := cmp.Diff(want, initial(round(odd, 1))); diff != "" {
 		t.Errorf("where nothing fits (-want +got):\n%s", diff)
 	}
-	opens(t, DecisionModal(round(odd, 1), ActionApprove, ""))
+	opens(t, DecisionModal(round(odd, 1), ActionApprove, "", false))
 }
 
 func TestSelected(t *testing.T) {

@@ -138,8 +138,12 @@ func decisions(r workflows.Request, res workflows.Result, limit int) []slack.Ric
 	all := outcome(r, res, limit)
 	_, decided := res.Decision()
 	// What the sentence says already: that this person decided so.
+	named := approvals(res)
 	said := func(d workflows.Decision) bool {
-		return decided && d.Outcome == res.Outcome && d.Role == "" && (d.Choice == "" || d.Choice == res.Choice) &&
+		in := d.Outcome == workflows.Rejected || slices.ContainsFunc(named, func(o workflows.Decision) bool {
+			return o.By.ID == d.By.ID && o.At.Equal(d.At)
+		})
+		return decided && in && d.Outcome == res.Outcome && d.Role == "" && (d.Choice == "" || d.Choice == res.Choice) &&
 			(d.Reason == "" || len(res.Decisions) == 1)
 	}
 	skip := max(0, len(res.Decisions)-mostDecisions)
@@ -285,6 +289,9 @@ func mayDecide(r workflows.Round) string {
 	if len(wanted) == 1 && wanted[0].Required == 1 && wanted[0].Name == "" {
 		return names(wanted[0].Approvers, mostNames, inThisChannel)
 	}
+	if len(wanted) == 1 && wanted[0].Name == "" {
+		return fmt.Sprintf("%s; %d have to approve", names(wanted[0].Approvers, mostNames, inThisChannel), wanted[0].Required)
+	}
 	return roles(wanted, mostNames/len(wanted))
 }
 
@@ -293,7 +300,10 @@ func roles(all []workflows.Role, most int) string {
 	var parts []string
 	for _, role := range all {
 		part := fmt.Sprint(max(1, role.Required))
-		if n := names(role.Approvers, most, inTheChannel); n != "" {
+		everyone := role.Required == len(role.Users) && len(role.Groups) == 0 && !role.Channel
+		if n := names(role.Approvers, most, inTheChannel); everyone {
+			part = n
+		} else if n != "" {
 			part += " of " + n
 		}
 		if name := words(role.Name, 2*workflows.MaxRoleName); name != "" {

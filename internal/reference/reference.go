@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"countersign/workflows"
 )
@@ -53,8 +54,10 @@ type Reference struct {
 	Roles []Role
 	// AllowSelf lets the requester decide, and AllowGuests guests who are not named.
 	AllowSelf, AllowGuests bool
-	// Approved are the IDs of those who have approved already, of as many as could be before it was enough.
-	Approved []string
+	// Approved are the IDs of those whose approval counts already, and Gone of those who have handed their place over.
+	Approved, Gone []string
+	// Until is when the request expires, to the second.
+	Until time.Time
 	// Form says that who approves is asked for something, and Reason whether who rejects is.
 	Form   bool
 	Reason workflows.Answer
@@ -69,17 +72,16 @@ type Role struct {
 	Channel       bool
 }
 
-// Of is the reference to a round's open activity. RunID must be known: a reference names one run.
-func Of(namespace, workflowID, runID, activityID string, r workflows.Round, digest [32]byte) Reference {
+// Of is the reference to a round's open activity; counted are those whose approvals count. RunID must be known: a reference names one run.
+func Of(namespace, workflowID, runID, activityID string, r workflows.Round, digest [32]byte, counted []string) Reference {
 	ref := Reference{
 		Namespace: namespace, WorkflowID: workflowID, RunID: runID, ActivityID: activityID,
 		Requester: r.Requester, AllowSelf: r.AllowSelf, AllowGuests: r.AllowGuests, Digest: digest,
 		Form:   r.AsksApprover(),
 		Reason: r.RejectReason,
+		Until:  r.Until(),
 	}
-	most := -1 // All but one of those that are wanted: so the length is bounded. A second approval of the others does nothing.
 	for _, role := range r.Wanted() {
-		most += role.Required
 		if role.Name == "" {
 			ref.Users, ref.Groups, ref.Channel = role.Users, role.Groups, role.Channel
 			continue
@@ -87,11 +89,10 @@ func Of(namespace, workflowID, runID, activityID string, r workflows.Round, dige
 		ref.Roles = append(ref.Roles, Role{role.Name, role.Users, role.Groups, role.Channel})
 	}
 	if len(r.Choices) == 0 && len(r.Inputs) == 0 { // Otherwise people may change what they approve.
-		for _, d := range r.Decisions {
-			if !d.Outside() && len(ref.Approved) < most {
-				ref.Approved = append(ref.Approved, d.By.ID)
-			}
-		}
+		ref.Approved = slices.DeleteFunc(slices.Clone(counted), func(id string) bool { return id == "" })
+	}
+	if who := ref.Who(); len(who.Groups) > 0 || who.Channel { // Otherwise they are not among them any more.
+		ref.Gone = r.HandedOver()
 	}
 	return ref
 }
@@ -100,22 +101,9 @@ func Of(namespace, workflowID, runID, activityID string, r workflows.Round, dige
 func (r Reference) Who() workflows.Approvers {
 	who := workflows.Approvers{Users: r.Users, Groups: r.Groups, Channel: r.Channel}
 	for _, role := range r.Roles {
-		who.Users = with(who.Users, role.Users)
-		who.Groups = with(who.Groups, role.Groups)
-		who.Channel = who.Channel || role.Channel
+		who = who.With(workflows.Approvers{Users: role.Users, Groups: role.Groups, Channel: role.Channel})
 	}
 	return who
-}
-
-// with returns all with those of more that are not among them.
-func with(all, more []string) []string {
-	all = slices.Clip(all)
-	for _, id := range more {
-		if !slices.Contains(all, id) {
-			all = append(all, id)
-		}
-	}
-	return all
 }
 
 // TooLongError says that a reference does not fit into a button's value.
@@ -208,6 +196,8 @@ const (
 	tagApproved // once for each
 	tagForm
 	tagReason
+	tagGone // once for each
+	tagUntil
 )
 
 func encode(r Reference) []byte {
@@ -253,6 +243,12 @@ func encode(r Reference) []byte {
 	flag(tagForm, r.Form)
 	if r.Reason != "" {
 		field(tagReason, string(r.Reason))
+	}
+	for _, u := range r.Gone {
+		field(tagGone, u)
+	}
+	if !r.Until.IsZero() {
+		field(tagUntil, string(binary.AppendVarint(nil, r.Until.Unix())))
 	}
 	return b
 }
@@ -318,6 +314,14 @@ func decode(b []byte) (Reference, error) {
 			r.Approved = append(r.Approved, v)
 		case tagForm:
 			r.Form = true
+		case tagGone:
+			r.Gone = append(r.Gone, v)
+		case tagUntil:
+			until, n := binary.Varint([]byte(v))
+			if n <= 0 {
+				return Reference{}, ErrMalformed
+			}
+			r.Until = time.Unix(until, 0).UTC()
 		case tagReason:
 			r.Reason = workflows.Answer(v)
 		}

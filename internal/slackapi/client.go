@@ -20,8 +20,8 @@ import (
 const (
 	// Timeout bounds each call to Slack.
 	Timeout = 10 * time.Second
-	// rememberFor is how long people and user groups are remembered: usergroups.users.list is a Tier 2 method, with
-	// some 20 calls a minute. https://docs.slack.dev/apis/web-api/rate-limits
+	// rememberFor is how long people and user groups are remembered: usergroups.list and usergroups.users.list are Tier 2
+	// methods, with some 20 calls a minute. https://docs.slack.dev/apis/web-api/rate-limits
 	rememberFor = time.Minute
 	// rememberMost bounds the memory for that.
 	rememberMost = 10_000
@@ -40,7 +40,7 @@ type Client struct {
 	pace   *pace
 	people *expirable.LRU[string, Person]
 	groups *expirable.LRU[string, []string]
-	names  *expirable.LRU[string, map[string]string]
+	all    *expirable.LRU[string, map[string]Group]
 	flight singleflight.Group
 }
 
@@ -65,7 +65,7 @@ func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Clie
 		pace:   newPace(),
 		people: expirable.NewLRU[string, Person](rememberMost, nil, rememberFor),
 		groups: expirable.NewLRU[string, []string](rememberMost, nil, rememberFor),
-		names:  expirable.NewLRU[string, map[string]string](1, nil, rememberFor),
+		all:    expirable.NewLRU[string, map[string]Group](1, nil, rememberFor),
 	}, nil
 }
 
@@ -167,10 +167,19 @@ func (c *Client) OpenModal(ctx context.Context, trigger string, v slack.ModalVie
 	return classify("views.open", err)
 }
 
-// PublishHome shows a person the app's home. https://docs.slack.dev/reference/methods/views.publish
-func (c *Client) PublishHome(ctx context.Context, user string, v slack.HomeTabViewRequest) error {
-	_, err := c.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: user, View: v})
-	return classify("views.publish", err)
+// PublishHome shows a person the app's home, and returns the hash of what they see now. Where hash is not empty and they
+// see something else by now, nothing is shown, and [IsConflict] tells the error.
+// https://docs.slack.dev/reference/methods/views.publish
+func (c *Client) PublishHome(ctx context.Context, user, hash string, v slack.HomeTabViewRequest) (shown string, err error) {
+	req := slack.PublishViewContextRequest{UserID: user, View: v}
+	if hash != "" {
+		req.Hash = &hash
+	}
+	r, err := c.api.PublishViewContext(ctx, req)
+	if err != nil {
+		return "", classify("views.publish", err)
+	}
+	return r.Hash, nil
 }
 
 // AnswerURL says text, as mrkdwn, to the person alone whose click or command gave the response URL. It needs no
@@ -188,6 +197,17 @@ func (c *Client) AnswerURL(ctx context.Context, address, text string) error {
 func (c *Client) Whisper(ctx context.Context, channel, user, text string) error {
 	_, err := c.api.PostEphemeralContext(ctx, channel, user, slack.MsgOptionText(text, false))
 	return classify("chat.postEphemeral", err)
+}
+
+// SayDirectly says text, as mrkdwn, to a person in their direct message with the app. It is not idempotent.
+func (c *Client) SayDirectly(ctx context.Context, user, text string) error {
+	channel, err := c.DirectMessage(ctx, user)
+	if err != nil {
+		return err
+	}
+	_, _, err = c.api.PostMessageContext(ctx, channel,
+		slack.MsgOptionText(text, false), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl())
+	return classify("chat.postMessage", err)
 }
 
 // Person is what Slack knows of a person.
@@ -225,19 +245,25 @@ func (c *Client) Members(ctx context.Context, group string) ([]string, error) {
 	})
 }
 
-// Handles are the names of all user groups by their IDs, "@sre". They are remembered for a minute.
-// https://docs.slack.dev/reference/methods/usergroups.list
-func (c *Client) Handles(ctx context.Context) (map[string]string, error) {
-	return remember(ctx, c, c.names, "handles", "handles", func(ctx context.Context) (map[string]string, error) {
-		groups, err := c.api.GetUserGroupsContext(ctx)
+// Group is what Slack knows of a user group.
+type Group struct {
+	Handle  string   // as people mention it: "@sre"
+	Members []string // IDs
+}
+
+// Groups are all user groups by their IDs, without those that are disabled. They are remembered for a minute; nobody may
+// change them. https://docs.slack.dev/reference/methods/usergroups.list
+func (c *Client) Groups(ctx context.Context) (map[string]Group, error) {
+	return remember(ctx, c, c.all, "groups", "groups", func(ctx context.Context) (map[string]Group, error) {
+		listed, err := c.api.GetUserGroupsContext(ctx, slack.GetUserGroupsOptionIncludeUsers(true))
 		if err != nil {
 			return nil, classify("usergroups.list", err)
 		}
-		names := make(map[string]string, len(groups))
-		for _, g := range groups {
-			names[g.ID] = "@" + g.Handle
+		groups := make(map[string]Group, len(listed))
+		for _, g := range listed {
+			groups[g.ID] = Group{Handle: "@" + g.Handle, Members: g.Users}
 		}
-		return names, nil
+		return groups, nil
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/slack-go/slack"
 
 	"countersign/internal/slacksim"
@@ -391,35 +392,40 @@ func TestPersonIsNamed(t *testing.T) {
 	}
 }
 
-func TestHandles(t *testing.T) {
+func TestGroups(t *testing.T) {
 	t.Parallel()
 	t.Run("are remembered", func(t *testing.T) {
 		t.Parallel()
 		sim, c := start(t)
-		sim.AddGroup(slacksim.Group{ID: "S0OLD00001", Handle: "old", Disabled: true})
-		want := map[string]string{"S0SRE00001": "@sre", "S0SECURITY": "@security"}
+		sim.AddGroup(slacksim.Group{ID: "S0OLD00001", Handle: "old", Disabled: true, Members: []string{"bob"}})
+		sim.AddGroup(slacksim.Group{ID: "S0EMPTY001", Handle: "empty"})
+		want := map[string]Group{
+			"S0SRE00001": {"@sre", sim.Group("sre").Members},
+			"S0SECURITY": {"@security", sim.Group("security").Members},
+			"S0EMPTY001": {"@empty", nil},
+		}
 		for range 3 {
-			got, err := c.Handles(t.Context())
-			if diff := cmp.Diff(want, got); err != nil || diff != "" {
-				t.Errorf("Handles: %v (-want +got):\n%s", err, diff)
+			got, err := c.Groups(t.Context())
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+				t.Errorf("Groups: %v (-want +got):\n%s", err, diff)
 			}
 		}
-		if n := len(sim.Calls("usergroups.list")); n != 1 {
-			t.Errorf("%d calls for 3 who asked, want 1", n)
+		if n := len(sim.Calls("usergroups.list")); n != 1 || len(sim.Calls("usergroups.users.list")) > 0 {
+			t.Errorf("%d calls for 3 who asked, want 1 for all groups", n)
 		}
-		// The names of groups are not the members of one.
-		if got, err := c.Members(t.Context(), "handles"); err == nil {
-			t.Errorf("the group handles has the members %v", got)
+		// All groups are not the members of one.
+		if got, err := c.Members(t.Context(), "groups"); err == nil {
+			t.Errorf("the group groups has the members %v", got)
 		}
 	})
 	t.Run("that cannot be told are asked for again", func(t *testing.T) {
 		t.Parallel()
 		sim, c := start(t)
 		sim.Inject(slacksim.Fault{Method: "usergroups.list", Times: 1, Error: "missing_scope"})
-		_, err := c.Handles(t.Context())
+		_, err := c.Groups(t.Context())
 		checkError(t, err, "usergroups.list", Refused, "missing_scope", 0)
-		if got, err := c.Handles(t.Context()); err != nil || got["S0SRE00001"] != "@sre" {
-			t.Errorf("Handles = %v, %v", got, err)
+		if got, err := c.Groups(t.Context()); err != nil || got["S0SRE00001"].Handle != "@sre" {
+			t.Errorf("Groups = %v, %v", got, err)
 		}
 	})
 }
@@ -447,20 +453,42 @@ func TestPublishHome(t *testing.T) {
 	t.Parallel()
 	sim, c := start(t)
 	bob := sim.Person("bob").ID()
-	for _, text := range []string{"First", "Second"} {
-		home := slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: block(text)}}
-		if err := c.PublishHome(t.Context(), bob, home); err != nil {
-			t.Fatal(err)
-		}
+	publish := func(user, hash, text string) (string, error) {
+		return c.PublishHome(t.Context(), user, hash, slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: block(text)}})
+	}
+	shows := func(text string) {
+		t.Helper()
 		if all := sim.State().Homes; len(all) != 1 || all[0].User != bob || all[0].PlainText() != text {
 			t.Errorf("the homes are %+v, want bob's with %q", all, text)
 		}
 	}
-	err := c.PublishHome(t.Context(), "U0NOBODY01", slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: block("x")}})
+	hash := ""
+	for _, text := range []string{"First", "Second"} {
+		var err error
+		if hash, err = publish(bob, hash, text); err != nil || hash == "" {
+			t.Fatalf("the hash is %q, %v", hash, err)
+		}
+		shows(text)
+	}
+	if _, err := publish(bob, "", "Of another process"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := publish(bob, hash, "Third")
+	checkError(t, err, "views.publish", Refused, "hash_conflict", 0)
+	if !IsConflict(err) || AsLimited(err) != nil {
+		t.Errorf("IsConflict(%v) = false", err)
+	}
+	shows("Of another process")
+	_, err = publish("U0NOBODY01", "", "x")
 	checkError(t, err, "views.publish", Refused, "invalid_arguments", 0)
 	sim.Inject(slacksim.Fault{Method: "views.publish", Times: 1, Status: 500})
-	err = c.PublishHome(t.Context(), bob, slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: block("x")}})
+	_, err = publish(bob, "", "x")
 	checkError(t, err, "views.publish", Failed, "", 0)
+	sim.Inject(slacksim.Fault{Method: "views.publish", Times: 1, Status: 429, RetryAfter: 7 * time.Second})
+	_, err = publish(bob, "", "x")
+	if e := AsLimited(err); e == nil || e.RetryAfter != 7*time.Second || IsConflict(err) {
+		t.Errorf("AsLimited(%v) = %v", err, e)
+	}
 }
 
 func TestLookUpsAreShared(t *testing.T) {
@@ -579,6 +607,20 @@ func TestPrivateSentences(t *testing.T) {
 		}
 		_, err = c.DirectMessage(t.Context(), sim.Person("former").ID())
 		checkError(t, err, "conversations.open", Refused, "user_disabled", 0)
+		const text = "You, <@U0ALICE001>, *cannot* &lt;decide&gt; this: https://example.com"
+		if err := c.SayDirectly(t.Context(), sim.Person("alice").ID(), text); err != nil {
+			t.Fatal(err)
+		}
+		if got := sim.Messages(dm); len(got) != 1 || got[0].Text != text || len(got[0].Blocks) > 0 {
+			t.Errorf("alice sees %+v", got)
+		}
+		posts := sim.Calls("chat.postMessage")
+		if a := posts[len(posts)-1].Args; a.String("unfurl_links") != "false" || a.String("unfurl_media") != "false" {
+			t.Errorf("posted with %v", a)
+		}
+		checkError(t, c.SayDirectly(t.Context(), sim.Person("former").ID(), text), "conversations.open", Refused, "user_disabled", 0)
+		sim.Inject(slacksim.Fault{Method: "chat.postMessage", Times: 1, Error: "messages_tab_disabled"})
+		checkError(t, c.SayDirectly(t.Context(), sim.Person("alice").ID(), text), "chat.postMessage", Refused, "messages_tab_disabled", 0)
 	})
 }
 

@@ -97,6 +97,21 @@ func AsRefused(err error) *Error {
 	return nil
 }
 
+// AsLimited returns err's [Error] where Slack asks to wait, and nil otherwise.
+func AsLimited(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind == Limited {
+		return e
+	}
+	return nil
+}
+
+// IsConflict reports whether somebody else has changed a view meanwhile.
+func IsConflict(err error) bool {
+	e := AsRefused(err)
+	return e != nil && e.Code == "hash_conflict"
+}
+
 // troubled reports whether a code of ok:false says that Slack is in trouble, and may have done a part of the call.
 // https://docs.slack.dev/reference/methods/chat.postMessage#errors
 func troubled(code string) bool {
