@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -103,13 +102,7 @@ func TestTemporalDownAtTheClick(t *testing.T) {
 	for _, m := range []mode{socketMode, httpMode} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			o := devserver.Options{DBFile: filepath.Join(t.TempDir(), "temporal.db")}
-			server, err := devserver.Start(t.Context(), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = server.Stop() })
-			o.Address = server.Address
+			server, o := ownTemporal(t)
 			w := newWorld(t, m, server.Address)
 			p := w.start("run")
 			bob := w.as("bob", "general")

@@ -136,6 +136,20 @@ func newWorld(t *testing.T, m mode, temporal string, env ...string) *world {
 	return w
 }
 
+// ownTemporal starts a Temporal server on a database file, for a test that ends it. Started with these options it is the
+// same server again.
+func ownTemporal(t *testing.T) (*devserver.Server, devserver.Options) {
+	t.Helper()
+	o := devserver.Options{DBFile: filepath.Join(t.TempDir(), "temporal.db")}
+	server, err := devserver.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	o.Address = server.Address
+	return server, o
+}
+
 func (w *world) dial(address string) client.Client {
 	w.Helper()
 	c, err := client.Dial(client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -103,13 +102,7 @@ func TestHome(t *testing.T) {
 
 func TestHomeWithoutTemporal(t *testing.T) {
 	t.Parallel()
-	o := devserver.Options{DBFile: filepath.Join(t.TempDir(), "temporal.db")}
-	server, err := devserver.Start(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
-	o.Address = server.Address
+	server, o := ownTemporal(t)
 	w := newWorld(t, socketMode, server.Address)
 	w.start("run")
 	bob := w.as("bob", "general")
@@ -122,7 +115,7 @@ func TestHomeWithoutTemporal(t *testing.T) {
 	w.atHome(bob, says([]string{"Could not load"}, "Deploy v2"))
 
 	// A button of before says what is the matter, in a modal: the home has no other private place.
-	_, err = bob.Force().ClickView(w.ctx, v, "approve")
+	_, err := bob.Force().ClickView(w.ctx, v, "approve")
 	w.must(err)
 	_, err = bob.WaitModal(w.ctx, says([]string{"I could not read this request from Temporal just now"}))
 	w.must(err)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -96,13 +95,7 @@ func (w *world) cardsIn(channel string) (n int) {
 // Temporal crash in between, twice.
 func TestTimeAcrossCrashes(t *testing.T) {
 	t.Parallel()
-	o := devserver.Options{DBFile: filepath.Join(t.TempDir(), "temporal.db")}
-	server, err := devserver.Start(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
-	o.Address = server.Address
+	server, o := ownTemporal(t)
 	w := newWorld(t, socketMode, server.Address)
 	w.patience(5 * time.Minute)
 	bot, worker := w.start("bot"), w.start("worker")
@@ -110,6 +103,7 @@ func TestTimeAcrossCrashes(t *testing.T) {
 		bot.kill()
 		worker.kill()
 		w.must(server.Kill())
+		var err error
 		server, err = devserver.Start(w.ctx, o)
 		w.must(err)
 		w.Cleanup(func() { _ = server.Stop() })
