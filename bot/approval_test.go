@@ -323,6 +323,19 @@ func TestApprovalList(t *testing.T) {
 				f.running = []*workflowpb.WorkflowExecutionInfo{running(t, "again", entry("Again", askedBy(alice, bob.ID), approved, func(l *workflows.Listed) { l.Counted = nil }))}
 			},
 		},
+		"member, who handed over": {
+			who: carol, waiting: []string{"For others"}, change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
+				to := func(from, to workflows.Person) func(*workflows.Listed) {
+					return func(l *workflows.Listed) {
+						l.Round.Changes = []workflows.Change{{Kind: workflows.Delegate, By: from, To: to.ID}}
+					}
+				}
+				f.running = []*workflowpb.WorkflowExecutionInfo{
+					running(t, "gone", entry("Gone", askedBy(alice, carol.ID, "S0SRE00001"), to(carol, bob))),
+					running(t, "others", entry("For others", askedBy(alice, bob.ID, "S0SRE00001"), to(bob, alice))),
+				}
+			},
+		},
 		"nobody": {who: external, says: []string{"Nothing waits for you.", "You have asked nothing"}},
 		"in pages of Temporal's": {
 			who: bob, change: func(_ *testing.T, f *fakeTemporal, _ *fakeSlack) { f.pages = 1 }, waiting: []string{"For Bob"}, asked: []string{"Of Bob", "Bob himself"},

@@ -13,10 +13,12 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/temporal"
 
 	"countersign/internal/card"
 	"countersign/internal/record"
+	"countersign/internal/reference"
 	"countersign/workflows"
 )
 
@@ -162,6 +164,97 @@ func TestDecide(t *testing.T) {
 					t.Errorf("the last commit gives a result: %v, want %v", completes, tc.completes)
 				}
 			})
+		})
+	}
+}
+
+// Where no worker runs the timer that is the deadline, nothing is decided long after it.
+func TestDecideAfterTheDeadline(t *testing.T) {
+	t.Parallel()
+	until := func(passed time.Duration, change ...func(*workflows.Listed)) func(*testing.T) *workflowpb.WorkflowExecutionInfo {
+		return func(t *testing.T) *workflowpb.WorkflowExecutionInfo {
+			l := entry("Greet World", func(l *workflows.Listed) { l.Round.ExpiresAt = time.Now().Add(-passed) })
+			for _, c := range change {
+				c(&l)
+			}
+			return running(t, "greet-1", l)
+		}
+	}
+	extended := func(by time.Duration) func(*workflows.Listed) {
+		return func(l *workflows.Listed) {
+			l.Round.Changes = []workflows.Change{{Kind: workflows.Extend, By: alice, Until: l.Round.ExpiresAt.Add(by)}}
+		}
+	}
+	another := func(l *workflows.Listed) { l.Question = "ask-2" }
+	for name, tc := range map[string]struct {
+		passed   time.Duration // since the deadline that the card shows
+		workflow func(*testing.T) *workflowpb.WorkflowExecutionInfo
+		away     error // Temporal's answer to who asks for the workflow
+		commits  []error
+
+		late, unsure, recorded bool
+		looks                  int // at the workflow, before anything is decided
+	}{
+		"a minute":                 {passed: overdue, workflow: until(overdue), recorded: true},
+		"more than a minute":       {passed: overdue + time.Second, workflow: until(overdue + time.Second), late: true, looks: 1},
+		"a day":                    {passed: 24 * time.Hour, workflow: until(24 * time.Hour), late: true, looks: 1},
+		"before":                   {passed: -time.Hour, workflow: until(-time.Hour), recorded: true},
+		"extended":                 {passed: time.Hour, workflow: until(time.Hour, extended(2*time.Hour)), recorded: true, looks: 1},
+		"extended, not for long":   {passed: time.Hour, workflow: until(time.Hour, extended(58*time.Minute)), late: true, looks: 1},
+		"extended, a moment ago":   {passed: time.Hour, workflow: until(time.Hour, extended(59*time.Minute+30*time.Second)), recorded: true, looks: 1},
+		"another question is late": {passed: time.Hour, workflow: until(time.Hour, another), recorded: true, looks: 1},
+		"Temporal is away":         {passed: time.Hour, workflow: until(time.Hour), away: unavailable, unsure: true, looks: 1},
+		"Temporal forgot it":       {passed: time.Hour, workflow: until(time.Hour), away: notFound, commits: []error{notFound}, looks: 1},
+		"it has ended":             {passed: time.Hour, workflow: until(time.Hour, endedAs(workflows.Expired)), commits: []error{notFound}, looks: 1},
+	} {
+		inTime(t, name, func(t *testing.T) {
+			s, f := newSlack(), &fakeTemporal{
+				listsItsOwn: true, running: []*workflowpb.WorkflowExecutionInfo{tc.workflow(t)}, commits: tc.commits,
+				histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, carol, workflows.Approved))},
+			}
+			f.running[0].Execution.RunId = "run-1"
+			if tc.away != nil {
+				f.unchecked = map[string]error{"greet-1": tc.away}
+			}
+			b, sealed := newBot(t, s, f, func(r *reference.Reference) { r.Until = time.Now().Add(-tc.passed) })
+			ref, err := b.Keys.Open(sealed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := b.decide(t.Context(), ref, approve(bob))
+			if v.late != tc.late || v.unsure != tc.unsure || v.recorded != tc.recorded {
+				t.Errorf("late %v, unsure %v, recorded %v; want %v, %v, %v", v.late, v.unsure, v.recorded, tc.late, tc.unsure, tc.recorded)
+			}
+			if commits := len(f.completions) > 0; commits != (tc.recorded || tc.commits != nil) {
+				t.Errorf("%d commits", len(f.completions))
+			}
+			if tc.commits != nil && v.ended.State != record.Ended && v.ended.State != record.Unknown {
+				t.Errorf("ended %+v", v.ended)
+			}
+			if tc.commits == nil && len(f.looked) != tc.looks {
+				t.Errorf("looked at %q, want %d looks", f.looked, tc.looks)
+			}
+		})
+	}
+	// The person is told, whichever way they decide.
+	for name, tc := range map[string]struct {
+		payload func(t *testing.T, sealed string) map[string]any
+		said    []string
+		fault   string
+	}{
+		"approves":       {payload: func(_ *testing.T, sealed string) map[string]any { return clicked(bob, "approve", sealed) }, said: []string{string(refuseLate)}},
+		"submits a form": {payload: func(t *testing.T, sealed string) map[string]any { return submitted(t, bob, sealed, "No.") }, fault: string(refuseLate)},
+	} {
+		inTime(t, name, func(t *testing.T) {
+			s, f := newSlack(), &fakeTemporal{listsItsOwn: true, running: []*workflowpb.WorkflowExecutionInfo{until(time.Hour)(t)}}
+			b, sealed := newBot(t, s, f, func(r *reference.Reference) { r.Until = time.Now().Add(-time.Hour) })
+			r := deliver(t, b, interactive, tc.payload(t, sealed))
+			if tc.fault != "" {
+				checkFaults(t, r, []string{card.BlockComment}, tc.fault)
+			}
+			if says(t, s, tc.said); !r.ack || len(f.completions) > 0 {
+				t.Errorf("acknowledged %v after %d commits", r.ack, len(f.completions))
+			}
 		})
 	}
 }

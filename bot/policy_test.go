@@ -57,6 +57,16 @@ func TestMayDecide(t *testing.T) {
 		"group cannot be looked up":     {ref: inGroup, who: carol, fails: down, want: refuseUnchecked, lookUps: []string{"S0EMPTY001"}},
 		"group of another org's person": {ref: inGroup, who: external, want: refuseStranger, sure: true},
 
+		"member who has handed over": {ref: func(r *reference.Reference) { inGroup(r); r.Gone = []string{bob.ID, carol.ID} }, who: carol, want: refuseGone, sure: true},
+		"member beside who has handed over": {
+			ref: func(r *reference.Reference) { inGroup(r); r.Gone = []string{bob.ID} }, who: carol, sure: true, lookUps: []string{"S0EMPTY001", sre, carol.ID},
+		},
+		"in the channel, and has handed over": {ref: func(r *reference.Reference) { inChannel(r); r.Gone = []string{carol.ID} }, who: carol, want: refuseGone, sure: true},
+		"of a role, and has handed over": {
+			ref: func(r *reference.Reference) {
+				r.Users, r.Roles, r.Gone = nil, []reference.Role{{Name: "a", Groups: []string{sre}}}, []string{carol.ID}
+			}, who: carol, want: refuseGone, sure: true,
+		},
 		"anyone in the channel":                {ref: inChannel, who: carol, sure: true, lookUps: []string{carol.ID}},
 		"anyone in the channel beside a group": {ref: func(r *reference.Reference) { inChannel(r); r.Groups = []string{sre} }, who: bob, sure: true, lookUps: []string{bob.ID}},
 		"guest in the channel":                 {ref: inChannel, who: guest, want: refuseGuest, sure: true, lookUps: []string{guest.ID}},

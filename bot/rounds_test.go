@@ -66,6 +66,12 @@ func rounds(t *testing.T, r workflows.Request, policies []string, by ...workflow
 	return all
 }
 
+// filling says which roles the person may fill.
+func filling(d workflows.Decision, roles ...string) workflows.Decision {
+	d.Roles = roles
+	return d
+}
+
 // A decision on a round that has gone is recorded in the one that is open, where the same people may decide in it.
 func TestDecideInALaterRound(t *testing.T) {
 	t.Parallel()
@@ -226,6 +232,33 @@ func TestDecideInALaterRound(t *testing.T) {
 			},
 			decision: approve(bob), recorded: true, commits: []string{activity(1, samePolicy), activity(2, samePolicy)},
 		},
+		"the person has approved, and may fill a role more": {
+			temporal: &fakeTemporal{
+				commits: []error{notFound, nil}, describes: answers{open(2, samePolicy)},
+				histories: histories{append(rounds(t, twice(), same(1), carol), asked(t, 95, activity(2, samePolicy), workflows.Round{
+					Request: twice(), Number: 2, Decisions: []workflows.Decision{{Outcome: workflows.Approved, By: bob, Roles: []string{"sre"}}},
+				}))},
+			},
+			decision: filling(approve(bob), "sre", "security"), recorded: true, commits: []string{activity(1, samePolicy), activity(2, samePolicy)},
+		},
+		"the person has approved, and may fill a role less": {
+			temporal: &fakeTemporal{
+				commits: []error{notFound}, describes: answers{open(2, samePolicy)},
+				histories: histories{append(rounds(t, twice(), same(1), carol), asked(t, 95, activity(2, samePolicy), workflows.Round{
+					Request: twice(), Number: 2, Decisions: []workflows.Decision{{Outcome: workflows.Approved, By: bob, Roles: []string{"sre", "security"}}},
+				}))},
+			},
+			decision: filling(approve(bob), "security"), recorded: true, state: record.Open, commits: []string{activity(1, samePolicy)},
+		},
+		"the person has approved, and may fill another role where others may decide": {
+			temporal: &fakeTemporal{
+				commits: []error{notFound}, describes: answers{open(2, otherPolicy)},
+				histories: histories{append(rounds(t, twice(), same(1), workflows.Person{}), asked(t, 95, activity(2, otherPolicy), workflows.Round{
+					Request: twice(), Number: 2, Decisions: []workflows.Decision{{Outcome: workflows.Approved, By: bob, Roles: []string{"sre"}}},
+				}))},
+			},
+			decision: filling(approve(bob), "security"), changed: true, state: record.Open, commits: []string{activity(1, samePolicy)},
+		},
 		"others were enough": {
 			temporal: &fakeTemporal{commits: []error{notFound}, histories: histories{rounds(t, twice(), same(2), carol, guest)}},
 			decision: approve(bob), state: record.Ended, commits: []string{activity(1, samePolicy)},
@@ -280,6 +313,9 @@ func TestDecideInALaterRound(t *testing.T) {
 func TestClickOnACardOfAnEarlierRound(t *testing.T) {
 	t.Parallel()
 	started := enumspb.PENDING_ACTIVITY_STATE_STARTED
+	gone := func(ref *reference.Reference) {
+		ref.Users, ref.Groups, ref.Gone = []string{carol.ID}, []string{"S0SRE00001"}, []string{bob.ID}
+	}
 	approvedAlready := func(ref *reference.Reference) { about(twice())(ref); ref.Approved = []string{bob.ID} }
 	closed := append(rounds(t, twice(), []string{samePolicy, samePolicy}, bob), closedBy(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED))
 	for name, tc := range map[string]struct {
@@ -317,6 +353,14 @@ func TestClickOnACardOfAnEarlierRound(t *testing.T) {
 			temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{rounds(t, twice(), []string{samePolicy}, carol)}},
 			action:   "approve", commits: 16, ack: true, said: []string{"was not recorded", "click again"},
 		},
+		"others are about to be enough": {
+			temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{rounds(t, twice(), []string{samePolicy, samePolicy}, carol)}},
+			action:   "approve", commits: 16, ack: true, said: []string{"Somebody has just decided this request"},
+		},
+		"others are deciding, and more are wanted": {
+			temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{rounds(t, twice(), []string{samePolicy})}},
+			action:   "approve", commits: 16, ack: true, said: []string{"Others are deciding this", "was not recorded", "click again"},
+		},
 		"on the card that shows their approval": {
 			temporal: &fakeTemporal{describes: answers{started}}, ref: approvedAlready, action: "approve",
 			said: []string{"You have approved this already. It waits for others now."},
@@ -333,6 +377,8 @@ func TestClickOnACardOfAnEarlierRound(t *testing.T) {
 			temporal: &fakeTemporal{histories: [][]*historypb.HistoryEvent{closed}}, ref: approvedAlready, action: "approve",
 			said: []string{"Too late", "was terminated"}, closed: 1,
 		},
+		"who handed over, and is a member":          {temporal: &fakeTemporal{}, ref: gone, action: "approve", said: []string{string(refuseGone)}},
+		"who handed over, and is a member, rejects": {temporal: &fakeTemporal{}, ref: gone, action: card.ActionReject, said: []string{string(refuseGone)}},
 		"who approved may still reject": {
 			temporal: &fakeTemporal{}, ref: approvedAlready, action: card.ActionReject, modals: 1,
 		},
@@ -346,6 +392,7 @@ func TestClickOnACardOfAnEarlierRound(t *testing.T) {
 	} {
 		inTime(t, name, func(t *testing.T) {
 			s, f := newSlack(), tc.temporal
+			s.groups["S0SRE00001"] = []string{bob.ID, carol.ID}
 			if tc.ref == nil {
 				tc.ref = about(twice())
 			}

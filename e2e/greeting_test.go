@@ -84,7 +84,7 @@ func TestRejectWithReason(t *testing.T) {
 		w.click(bob, card, "reject", true)
 		modal, err := bob.Modal(w.ctx)
 		w.must(err)
-		d, err := bob.Submit(w.ctx, modal, map[string]any{"reason": "not <!channel> today\n*never*"})
+		d, err := bob.Submit(w.ctx, modal, map[string]any{"comment": "not <!channel> today\n*never*"})
 		w.must(err)
 		if !d.Acked {
 			w.Fatalf("submission was not acknowledged: %s", d)
@@ -107,7 +107,7 @@ func TestRejectWithReason(t *testing.T) {
 		}
 		got.At, got.Digest = got.At.Truncate(0), ""
 		want := workflows.Decision{
-			Outcome: workflows.Rejected, Reason: "not <!channel> today\n*never*", At: got.At,
+			Outcome: workflows.Rejected, Reason: "not <!channel> today\n*never*", At: got.At, Via: workflows.ViaCard,
 			By:   workflows.Person{ID: bob.ID(), Name: "bob", Team: slacksim.TeamID},
 			Card: workflows.Card{Channel: card.Channel, TS: card.TS},
 		}

@@ -51,7 +51,7 @@ func (w *world) brimful() workflows.Request {
 		Channel: w.sim.Channel("general").ID, Requester: w.sim.Person("alice").ID(),
 		AllowSelf: true, AllowGuests: true, TellRequester: true, FailOnReject: true,
 		RejectReason: workflows.Required, ApproveComment: workflows.Required, Confirm: hostile(workflows.MaxConfirm, 0),
-		Deadline: "366d", OnExpiry: workflows.ApproveOnExpiry, RemindEvery: "366d",
+		Deadline: "366d", OnExpiry: workflows.RejectOnExpiry, RemindEvery: "366d",
 	}
 	for i := range workflows.MaxFields {
 		r.Fields = append(r.Fields, workflows.Field{Label: hostile(workflows.MaxLabel, i), Value: hostile(workflows.MaxFieldValue, i)})

@@ -168,7 +168,7 @@ func TestThreadRefused(t *testing.T) {
 		alice := w.as("alice", "general")
 		run := w.approval(workflows.Request{Requester: alice.ID(), Approvers: w.people("bob", "carol"), Required: 2})
 		card := w.card("general", "Deploy v2")
-		w.sees(p, `slack refuses a line in a thread`)
+		w.sees(p, `slack refuses a line`)
 		w.click(w.as("bob", "general"), card, "approve", true)
 		w.click(w.as("carol", "general"), w.redrawn(card, "1 of 2"), "approve", true)
 		w.outcome(run, workflows.Approved)

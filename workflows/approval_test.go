@@ -376,6 +376,20 @@ func TestDeadlineOfApproval(t *testing.T) {
 			w.ask(with(asks(2), func(r *workflows.Request) { r.OnExpiry = on }), want)
 		})
 	}
+	// Nobody was asked: silence says nothing.
+	for _, on := range []workflows.OnExpiry{workflows.ApproveOnExpiry, workflows.RejectOnExpiry} {
+		t.Run("no card, on expiry "+string(on), func(t *testing.T) {
+			w := newWorld(t)
+			w.unstarted = []string{workflows.PostCard}
+			w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, slow }
+			res := w.ask(with(asks(2), func(r *workflows.Request) {
+				r.OnExpiry, r.Inputs = on, []workflows.Input{{Name: "sum", Initial: "1"}}
+			}), workflows.Expired)
+			if res.ByDeadline || len(res.Inputs) > 0 || !res.EndedAt.Equal(deadline) {
+				t.Errorf("ended %+v", res)
+			}
+		})
+	}
 	t.Run("is the request's, not the deployment's", func(t *testing.T) {
 		w := newWorld(t)
 		res := w.ask(with(only(), func(r *workflows.Request) { r.Deadline = "90m" }), workflows.Expired)
@@ -1273,6 +1287,21 @@ func TestCardCannotBePosted(t *testing.T) {
 		w.executed(0, workflows.CloseCard)
 		w.told(workflows.Failed, "Nobody may decide this request.")
 	})
+	// temporal activity complete, without a result
+	t.Run("completed from outside", func(t *testing.T) {
+		w := newWorld(t)
+		w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, slow }
+		w.at(time.Minute, func() { w.finish(0, workflows.PostCard, nil, nil) })
+		if app := w.failed(asks(2), workflows.ErrTypeInvalidRequest); app.Message() != "The card was not posted." {
+			t.Errorf("failed with %q", app.Message())
+		}
+		ended := inputs[workflows.EndDecisionInput](w, workflows.EndDecision)
+		if len(ended) != 1 || ended[0].Outcome != workflows.Failed {
+			t.Errorf("EndDecision %+v", ended)
+		}
+		w.told(workflows.Failed, "The card was not posted.")
+		w.executed(0, workflows.PostLine)
+	})
 	t.Run("nobody asked", func(t *testing.T) {
 		w := newWorld(t)
 		w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, refusal("no") }
@@ -1409,6 +1438,27 @@ func TestRedrawing(t *testing.T) {
 			}
 		})
 	}
+	t.Run("is refused, and mended later", func(t *testing.T) {
+		w := newWorld(t)
+		var drawn []workflows.CardInput
+		w.redraw = func(in workflows.CardInput) (workflows.Posted, error) {
+			if w.Now().Before(started.Add(150 * time.Minute)) {
+				return workflows.Posted{}, refusal("message_not_found")
+			}
+			drawn = append(drawn, in)
+			return workflows.Posted{Card: in.Card}, nil
+		}
+		w.approve(bob, carol)
+		w.at(140*time.Minute, func() { w.change(workflows.Change{Kind: workflows.Extend, By: alice, Longer: "1h"}) })
+		w.at(10*time.Hour, func() { w.decide(workflows.Decision{By: dave}) })
+		w.ask(asks(3), workflows.Approved)
+		if len(drawn) != 1 || drawn[0].Round.Number != 3 || len(drawn[0].Round.Changes) != 1 || drawn[0].ActivityID != w.question(2).id {
+			t.Errorf("redrawn %+v, want it once, as it stands", drawn)
+		}
+		if at := w.when(workflows.RedrawCard); at[len(at)-1] > 210*time.Minute {
+			t.Errorf("redrawn at last after %v, want it within an hour of its mending", at[len(at)-1])
+		}
+	})
 	t.Run("is refused", func(t *testing.T) {
 		w := newWorld(t)
 		w.redraw = func(workflows.CardInput) (workflows.Posted, error) {
@@ -1623,10 +1673,13 @@ func TestWhoIsTold(t *testing.T) {
 		request          workflows.Request
 		thread, directly int
 	}{
-		"the requester, in the thread":    {only(), 1, 0},
-		"the requester, directly too":     {with(only(), func(r *workflows.Request) { r.TellRequester = true }), 1, 1},
-		"nobody asked, the thread":        {with(only(), func(r *workflows.Request) { r.Requester = "" }), 1, 0},
-		"nobody asked, nobody to be told": {with(only(), func(r *workflows.Request) { r.Requester, r.TellRequester = "", true }), 1, 0},
+		"the requester, in the thread":                             {only(), 1, 0},
+		"the requester, directly too":                              {with(only(), func(r *workflows.Request) { r.TellRequester = true }), 1, 1},
+		"nobody asked, the thread":                                 {with(only(), func(r *workflows.Request) { r.Requester = "" }), 1, 0},
+		"the requester, whose card is in another's direct message": {with(only(), func(r *workflows.Request) { r.Channel = bob.ID }), 1, 1},
+		"the requester, whose card is in their own":                {with(only(), func(r *workflows.Request) { r.Channel = alice.ID }), 1, 0},
+		"nobody asked, in a direct message":                        {with(only(), func(r *workflows.Request) { r.Channel, r.Requester = bob.ID, "" }), 1, 0},
+		"nobody asked, nobody to be told":                          {with(only(), func(r *workflows.Request) { r.Requester, r.TellRequester = "", true }), 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -1989,4 +2042,151 @@ func TestDigestStays(t *testing.T) {
 			t.Errorf("asked another (-first +this):\n%s", diff)
 		}
 	}
+}
+
+// wide is a request whose JSON has about so many bytes: each "<" has six.
+func wide(r workflows.Request, size int) workflows.Request {
+	r.Text = strings.Repeat("<", size/6)
+	return r
+}
+
+// Temporal takes payloads of 2 MiB, and histories of 50.
+func TestRequestIsTooLarge(t *testing.T) {
+	// carries fails the test where a step has more of the request than Temporal takes.
+	carries := func(w *world, most int) {
+		w.Helper()
+		for _, s := range w.steps {
+			if b, err := json.Marshal(s.input); err != nil || len(b) > most {
+				w.Errorf("%s has %d bytes, %v", s.name, len(b), err)
+			}
+		}
+		w.executed(0, workflows.AwaitDecision)
+		w.executed(0, workflows.PostCard)
+		w.executed(1, workflows.TellRequester)
+	}
+	t.Run("for a step", func(t *testing.T) {
+		w := newWorld(t)
+		if app := w.failed(wide(asks(1), 400_000*6), workflows.ErrTypeInvalidRequest); app.Message() != "The request is too large: shorten it." {
+			t.Errorf("failed with %q", app.Message())
+		}
+		carries(w, 10_000)
+		w.executed(0, workflows.PrepareRequest)
+		w.told(workflows.Failed, "The request is too large: shorten it.")
+		if c := inputs[workflows.Closing](w, workflows.TellRequester)[0]; c.Request.Title != "Deploy 1.2.3" || c.Request.Channel != "C0GENERAL1" {
+			t.Errorf("told of %+v", c.Request)
+		}
+	})
+	t.Run("for a step, and malformed", func(t *testing.T) {
+		w := newWorld(t)
+		b, err := json.Marshal(wide(asks(1), 400_000*6))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r map[string]any
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatal(err)
+		}
+		r["required"] = "two"
+		w.ExecuteWorkflow("Approval", r)
+		var app *temporal.ApplicationError
+		if err := w.GetWorkflowError(); !errors.As(err, &app) || app.Type() != workflows.ErrTypeInvalidRequest {
+			t.Errorf("Approval: %v", err)
+		}
+		carries(w, 10_000)
+	})
+	t.Run("in its title alone", func(t *testing.T) {
+		w := newWorld(t)
+		w.failed(with(asks(1), func(r *workflows.Request) { r.Title = strings.Repeat("ü", 1<<20) }), workflows.ErrTypeInvalidRequest)
+		carries(w, 10_000)
+	})
+	t.Run("for so many approvals", func(t *testing.T) {
+		w := newWorld(t)
+		r := wide(asks(20), 420_000)
+		const tooLarge = "The request is too large for so many approvals: shorten it, or let fewer people decide."
+		if app := w.failed(r, workflows.ErrTypeInvalidRequest); app.Message() != tooLarge {
+			t.Errorf("failed with %q", app.Message())
+		}
+		carries(w, 1<<20)
+		w.told(workflows.Failed, tooLarge)
+	})
+	t.Run("but not for fewer", func(t *testing.T) {
+		w := newWorld(t)
+		w.approve(bob)
+		w.ask(wide(asks(1), 420_000), workflows.Approved)
+	})
+}
+
+// Each round is in the history several times. Somebody who approves again and again opens one after the other.
+func TestRoundsHaveAnEnd(t *testing.T) {
+	const anew = "This was decided too often without an end: ask anew."
+	again := func(w *world, n int, every time.Duration) {
+		for i := range n {
+			w.at(time.Duration(i+1)*every, func() { w.decide(workflows.Decision{By: bob}) })
+		}
+	}
+	t.Run("so many rounds", func(t *testing.T) {
+		w := newWorld(t)
+		again(w, workflows.MaxRounds-1, time.Minute)
+		var a *answer
+		w.at(20*time.Hour, func() { a = w.change(workflows.Change{Kind: workflows.Delegate, By: carol, To: erin.ID}) })
+		if app := w.failed(asks(2), workflows.ErrTypeInvalidRequest); app.Message() != anew {
+			t.Errorf("failed with %q", app.Message())
+		}
+		w.notMade(a, "Too late: this request has ended.")
+		w.executed(workflows.MaxRounds, workflows.AwaitDecision)
+		if c := w.closing(); c.Result.Outcome != workflows.Failed || c.Result.Note != anew || c.Result.Card != posted || who(c.Result.Decisions) != "bob:approved" {
+			t.Errorf("closed %+v", c.Result)
+		}
+	})
+	t.Run("so much history", func(t *testing.T) {
+		w := newWorld(t)
+		again(w, 20, time.Minute)
+		w.at(10*time.Minute+time.Second, func() {
+			if w.IsWorkflowCompleted() {
+				t.Error("the request has ended")
+			}
+		})
+		if app := w.failed(wide(asks(2), 900_000), workflows.ErrTypeInvalidRequest); app.Message() != anew {
+			t.Errorf("failed with %q", app.Message())
+		}
+		size := 0
+		for _, in := range inputs[workflows.Round](w, workflows.AwaitDecision) {
+			size += len(in.Text) * 6
+		}
+		for _, in := range inputs[workflows.CardInput](w, workflows.RedrawCard) {
+			size += len(in.Round.Text) * 6
+		}
+		if size < 8<<20 || size > 17<<20 {
+			t.Errorf("rounds of %d bytes", size)
+		}
+	})
+	t.Run("so large a round", func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 20 {
+			w.at(time.Duration(i+1)*time.Minute, func() {
+				w.decide(workflows.Decision{By: bob, Choice: fmt.Sprint(i), Reason: strings.Repeat("<", 100_000)})
+			})
+		}
+		w.failed(asks(2), workflows.ErrTypeInvalidRequest)
+		w.executed(2, workflows.AwaitDecision) // The next one would have 1.2 MB.
+	})
+	t.Run("half is left for decisions", func(t *testing.T) {
+		w := newWorld(t)
+		again(w, 5, time.Minute)
+		var early, late, longer, withdrawn *answer
+		delegate := workflows.Change{Kind: workflows.Delegate, By: dave, To: erin.ID}
+		w.at(90*time.Second, func() { early = w.change(delegate) })
+		w.at(10*time.Minute, func() { late = w.change(workflows.Change{Kind: workflows.Delegate, By: erin, To: dave.ID}) })
+		w.at(11*time.Minute, func() { longer = w.change(workflows.Change{Kind: workflows.Extend, By: alice, Longer: "1h"}) })
+		w.at(12*time.Minute, func() { withdrawn = w.change(workflows.Change{Kind: workflows.Withdraw, By: alice}) })
+		res := w.ask(wide(asks(2), 900_000), workflows.Withdrawn)
+		w.made(early)
+		const often = "This request has been changed too often: withdraw it, and ask anew."
+		w.notMade(late, often)
+		w.notMade(longer, often)
+		w.made(withdrawn)
+		if len(res.Changes) != 2 || who(res.Decisions) != "bob:approved" {
+			t.Errorf("ended %+v", res)
+		}
+	})
 }

@@ -205,11 +205,11 @@ func (q *Requests) ask(ctx workflow.Context, r Request, composed bool) (Result, 
 		ctx: after, info: workflow.GetInfo(ctx).WorkflowExecution, askedAt: workflow.Now(ctx),
 	}
 	switch {
-	case r.Malformed != "":
-		return a.notAsked(InvalidRequestError(strings.Join(r.Faults(), " ")))
 	case jsonSize(r) > maxRound: // Temporal would not take it as the input of a step.
 		a.r.Request = Request{Title: string([]rune(r.Title)[:min(len([]rune(r.Title)), MaxTitle)]), Channel: r.Channel, Requester: r.Requester}
 		return a.notAsked(InvalidRequestError("The request is too large: shorten it."))
+	case r.Malformed != "":
+		return a.notAsked(InvalidRequestError(strings.Join(r.Faults(), " ")))
 	}
 	var within time.Duration
 	if !r.ExpiresAt.IsZero() {
@@ -497,7 +497,7 @@ func (a *question) ring() {
 	case past(a.r.Until()):
 		a.endRequest(EndDecisionInput{Outcome: Expired})
 		if a.end.ByDeadline && a.card.Card == (Card{}) { // Nobody was asked: silence says nothing.
-			a.end.Outcome, a.end.ByDeadline = Expired, false
+			a.end.Outcome, a.end.ByDeadline, a.end.Inputs = Expired, false, nil
 		}
 	case past(a.rescueAt()):
 		a.rescued = true

@@ -21,6 +21,7 @@ func TestResultOf(t *testing.T) {
 	r := workflows.Request{
 		Title: "Greet World", Channel: "C0GENERAL1", ExpiresAt: deadline,
 		Choices: []workflows.Choice{{Label: "To staging", Value: "staging"}, {Label: "everywhere"}},
+		Inputs:  []workflows.Input{{Name: "sum", Type: workflows.NumberInput}, {Name: "note", Optional: true}},
 	}
 	at := started.Add(time.Hour)
 	clicked := at.Add(-time.Second)
@@ -110,6 +111,26 @@ func TestResultOf(t *testing.T) {
 		"a choice from outside, by its number": {
 			value: map[string]any{"outcome": "approved", "option": 1.0},
 			want:  of(workflows.Decision{Outcome: workflows.Approved, At: at, Choice: "staging", Option: 1, Via: workflows.Outside}), ok: true,
+		},
+		"a choice from outside that was never offered": {
+			value: map[string]any{"outcome": "approved", "choice": "To staging", "option": 3.0},
+			want:  of(workflows.Decision{Outcome: workflows.Approved, At: at, Option: 3, Via: workflows.Outside}), ok: true,
+		},
+		"inputs from outside": {
+			value: map[string]any{"outcome": "approved", "inputs": map[string]any{"sum": "7", "note": ""}},
+			want:  of(workflows.Decision{Outcome: workflows.Approved, At: at, Inputs: map[string]string{"sum": "7", "note": ""}, Via: workflows.Outside}), ok: true,
+		},
+		"inputs from outside that were never asked for, or do not fit": {
+			value: map[string]any{"outcome": "approved", "inputs": map[string]any{"sum": "much", "note": "x", "role": "admin"}},
+			want:  of(workflows.Decision{Outcome: workflows.Approved, At: at, Inputs: map[string]string{"note": "x"}, Via: workflows.Outside}), ok: true,
+		},
+		"nothing from outside that was asked for": {
+			value: map[string]any{"outcome": "approved", "choice": "production", "inputs": map[string]any{"sum": ""}},
+			want:  outside(workflows.Approved, ""), ok: true,
+		},
+		"a rejection from outside that chooses": {
+			err:  app("no", "", map[string]any{"reason": "because", "choice": "production", "inputs": map[string]any{"x": "y"}}),
+			want: outside(workflows.Rejected, "because"), ok: true,
 		},
 		"inputs that are not text": {value: map[string]any{"outcome": "approved", "inputs": map[string]any{"a": 1.0}}, want: outside(workflows.Rejected, ""), ok: true},
 

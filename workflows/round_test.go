@@ -336,6 +336,10 @@ func TestWaiting(t *testing.T) {
 	two := round(Role{"security", users("U1", "U2"), 1}, Role{"sre", Approvers{Users: []string{"U3"}, Groups: []string{"S1"}}, 2})
 	self := two
 	self.AllowSelf = true
+	grouped := anyOf(2)
+	grouped.Approvers = Approvers{Users: []string{"U2", "U3"}, Groups: []string{"S1"}}
+	gone := grouped
+	gone.Changes = []Change{{Kind: Delegate, By: Person{ID: "U2"}, To: "U9"}}
 	for name, tc := range map[string]struct {
 		r    Round
 		made []Decision
@@ -347,11 +351,99 @@ func TestWaiting(t *testing.T) {
 		"it is enough":       {anyOf(1), []Decision{approve(1, "U2")}, Approvers{}},
 		"for the requester":  {self, []Decision{approve(1, "U3", "sre"), approve(2, "U4", "sre")}, Approvers{Users: []string{"U1", "U2"}}},
 		"of another opinion": {anyOf(2), []Decision{approve(1, "U2").choosing("a"), approve(2, "U3").choosing("b")}, users("U2", "U4", "U5")},
+		"of another opinion, in a role": {
+			two,
+			[]Decision{approve(1, "U3", "sre").choosing("a"), approve(2, "U2", "security").choosing("b")},
+			Approvers{Users: []string{"U3"}, Groups: []string{"S1"}},
+		},
+		"one too many for a role": {
+			round(Role{"security", users("U2", "U3"), 1}, Role{"sre", users("U3", "U4"), 1}),
+			[]Decision{approve(1, "U4", "sre"), approve(2, "U3", "sre")},
+			users("U2", "U3"),
+		},
+		"handed over":           {gone, nil, Approvers{Users: []string{"U9", "U3"}, Groups: []string{"S1"}}},
+		"who has it approved":   {gone, []Decision{approve(1, "U9")}, Approvers{Users: []string{"U3"}, Groups: []string{"S1"}}},
+		"of a group and named":  {grouped, []Decision{approve(1, "U9")}, Approvers{Users: []string{"U2", "U3"}, Groups: []string{"S1"}}},
+		"approved from outside": {grouped, []Decision{{Outcome: Approved, At: noon, Via: Outside}}, Approvers{Users: []string{"U2", "U3"}, Groups: []string{"S1"}}},
 	} {
 		tc.r.Decisions = tc.made
-		got := tc.r.Waiting()
-		if !slices.Equal(got.Users, tc.want.Users) || !slices.Equal(got.Groups, tc.want.Groups) || got.Channel {
-			t.Errorf("%s: waiting for %+v, want %+v", name, got, tc.want)
+		l := Listed{Round: tc.r, Missing: tc.r.Tally().Missing, Counted: tc.r.Counted()}
+		for _, got := range []Approvers{tc.r.Waiting(), l.Waiting()} {
+			if !slices.Equal(got.Users, tc.want.Users) || !slices.Equal(got.Groups, tc.want.Groups) || got.Channel {
+				t.Errorf("%s: waiting for %+v, want %+v", name, got, tc.want)
+			}
+		}
+	}
+}
+
+func TestHandedOver(t *testing.T) {
+	t.Parallel()
+	delegate := func(from, to string) Change { return Change{Kind: Delegate, By: Person{ID: from}, To: to} }
+	for name, tc := range map[string]struct {
+		changes []Change
+		want    []string
+	}{
+		"nobody":           {},
+		"one":              {[]Change{delegate("U2", "U9")}, []string{"U2"}},
+		"on and on":        {[]Change{delegate("U2", "U9"), delegate("U3", "U8"), delegate("U9", "U7")}, []string{"U2", "U3", "U9"}},
+		"and back":         {[]Change{delegate("U2", "U9"), delegate("U9", "U2")}, []string{"U9"}},
+		"back and again":   {[]Change{delegate("U2", "U9"), delegate("U9", "U2"), delegate("U2", "U8")}, []string{"U2", "U9"}},
+		"and named again":  {[]Change{delegate("U2", "U9"), {Kind: Escalate, Approvers: users("U2")}}, nil},
+		"and their group":  {[]Change{delegate("U2", "U9"), {Kind: Escalate, Approvers: Approvers{Groups: []string{"S1"}}}}, []string{"U2"}},
+		"by other changes": {[]Change{{Kind: Extend, By: Person{ID: "U8"}}, {Kind: Escalate, By: Person{ID: "U7"}}}, nil},
+	} {
+		r := anyOf(2)
+		r.Changes = tc.changes
+		if got := r.HandedOver(); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: handed over by %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// Whose approval counts, and whose decision can still bring the request on.
+func TestCountedAndCanDecide(t *testing.T) {
+	t.Parallel()
+	two := round(Role{"security", users("U1", "U2"), 1}, Role{"sre", users("U3", "U4"), 1})
+	with := func(r Round, change func(*Round)) Round { change(&r); return r }
+	outside := Decision{Outcome: Approved, At: noon, Via: Outside}
+	for name, tc := range map[string]struct {
+		r       Round
+		made    []Decision
+		counted []string
+		can     string // of U1 to U5
+	}{
+		"nobody has":              {anyOf(2), nil, nil, "U2 U3 U4 U5"},
+		"one has":                 {anyOf(2), []Decision{approve(1, "U2")}, []string{"U2"}, "U3 U4 U5"},
+		"of another opinion":      {anyOf(2), []Decision{approve(1, "U2").choosing("a"), approve(2, "U3").choosing("b")}, []string{"U3"}, "U2 U4 U5"},
+		"from outside":            {anyOf(2), []Decision{outside}, []string{""}, "U2 U3 U4 U5"},
+		"a role is filled":        {two, []Decision{approve(1, "U3", "sre")}, []string{"U3"}, "U2 U4 U5"},
+		"one too many for a role": {two, []Decision{approve(1, "U3", "sre"), approve(2, "U4", "sre")}, []string{"U3"}, "U2 U4 U5"},
+		"the requester, too": {
+			with(two, func(r *Round) { r.AllowSelf = true }), []Decision{approve(1, "U3", "sre")}, []string{"U3"}, "U1 U2 U4 U5",
+		},
+		"who has handed over": {
+			with(anyOf(2), func(r *Round) { r.Changes = []Change{{Kind: Delegate, By: Person{ID: "U2"}, To: "U9"}} }), nil, nil, "U3 U4 U5",
+		},
+	} {
+		tc.r.Decisions = tc.made
+		if got := tc.r.Counted(); !slices.Equal(got, tc.counted) {
+			t.Errorf("%s: %q count, want %q", name, got, tc.counted)
+		}
+		l := Listed{Round: tc.r, Counted: tc.r.Counted()}
+		var can, listed []string
+		for _, id := range []string{"U1", "U2", "U3", "U4", "U5"} {
+			if tc.r.CanDecide(id) {
+				can = append(can, id)
+			}
+			if l.CanDecide(id) {
+				listed = append(listed, id)
+			}
+		}
+		if strings.Join(can, " ") != tc.can || !slices.Equal(can, listed) {
+			t.Errorf("%s: %q can decide, and of the listed %q; want %q", name, can, listed, tc.can)
+		}
+		if l.Outcome = Expired; l.CanDecide("U5") {
+			t.Errorf("%s: what has ended can be decided", name)
 		}
 	}
 }
@@ -369,7 +461,13 @@ func TestAfter(t *testing.T) {
 	as := func(role string, d Decision) Decision { d.Role = role; return d }
 	with := func(r Round, made ...Decision) Round { r.Decisions = made; return r }
 	onExpiry := func(r Round, o OnExpiry) Round { r.OnExpiry = o; return r }
+	filling := func(r Round) Round {
+		r.Inputs = []Input{{Name: "sum", Type: NumberInput, Initial: "12.50"}, {Name: "note", Optional: true}}
+		return r
+	}
 	roles := round(Role{"security", users("U2"), 1}, Role{"sre", users("U2", "U3"), 1})
+	// U3 and U4 have approved as the one role, which wants one of them. Then U4 may fill the other too.
+	surplus := with(round(Role{"security", users("U2", "U4"), 1}, Role{"sre", users("U3", "U4"), 1}), approve(1, "U3", "sre"), approve(2, "U4", "sre"))
 	withdrawal := []Change{{Kind: Withdraw, By: Person{ID: "U1"}, At: at}}
 	one := approve(1, "U2")
 
@@ -393,7 +491,15 @@ func TestAfter(t *testing.T) {
 			res:  of(approve(3, "U4").choosing("a").filling("x", "1")),
 			want: Result{Outcome: Approved, Decisions: []Decision{one.choosing("a").filling("x", "1"), approve(2, "U3").choosing("b"), approve(3, "U4").choosing("a").filling("x", "1")}, Choice: "a", Inputs: map[string]string{"x": "1"}},
 		},
-		"roles, the first has both": {r: roles, res: of(approve(1, "U2", "sre", "security")), goes: []Decision{approve(1, "U2", "sre", "security")}},
+		"roles, one too many is in another now": {
+			r: surplus, res: of(approve(3, "U4", "security", "sre")),
+			want: Result{Outcome: Approved, Decisions: []Decision{
+				as("sre", approve(1, "U3", "sre")), approve(2, "U4", "sre"), as("security", approve(3, "U4", "security", "sre")),
+			}},
+		},
+		"roles, one too many again":         {r: surplus, res: of(approve(3, "U4", "sre")), goes: []Decision{approve(1, "U3", "sre"), approve(2, "U4", "sre")}},
+		"roles, one too many, in fewer now": {r: surplus, res: of(approve(3, "U4")), goes: []Decision{approve(1, "U3", "sre"), approve(2, "U4", "sre")}},
+		"roles, the first has both":         {r: roles, res: of(approve(1, "U2", "sre", "security")), goes: []Decision{approve(1, "U2", "sre", "security")}},
 		"roles, both filled": {
 			r: with(roles, approve(1, "U2", "sre", "security")), res: of(approve(2, "U3", "sre")),
 			want: Result{Outcome: Approved, Decisions: []Decision{as("security", approve(1, "U2", "sre", "security")), as("sre", approve(2, "U3", "sre"))}},
@@ -406,9 +512,20 @@ func TestAfter(t *testing.T) {
 			res: of(rejection), want: Result{Outcome: Rejected, Decisions: []Decision{one, approve(2, "U3"), rejection}},
 		},
 
-		"expired":                       {r: with(anyOf(2), one), res: ended(Expired), want: Result{Outcome: Expired, Decisions: []Decision{one}}},
-		"expired, on_expiry expire":     {r: onExpiry(anyOf(2), Expire), res: ended(Expired), want: Result{Outcome: Expired}},
-		"expired, on_expiry approve":    {r: with(onExpiry(anyOf(2), ApproveOnExpiry), one), res: ended(Expired), want: Result{Outcome: Approved, ByDeadline: true, Decisions: []Decision{one}}},
+		"expired":                    {r: with(anyOf(2), one), res: ended(Expired), want: Result{Outcome: Expired, Decisions: []Decision{one}}},
+		"expired, on_expiry expire":  {r: onExpiry(anyOf(2), Expire), res: ended(Expired), want: Result{Outcome: Expired}},
+		"expired, on_expiry approve": {r: with(onExpiry(anyOf(2), ApproveOnExpiry), one), res: ended(Expired), want: Result{Outcome: Approved, ByDeadline: true, Decisions: []Decision{one}}},
+		"expired, on_expiry approve, with inputs": {
+			r: filling(with(onExpiry(anyOf(2), ApproveOnExpiry), one.filling("sum", "1", "note", "x"))), res: ended(Expired),
+			want: Result{
+				Outcome: Approved, ByDeadline: true, Decisions: []Decision{one.filling("sum", "1", "note", "x")},
+				Inputs: map[string]string{"sum": "12.50", "note": ""},
+			},
+		},
+		"expired, on_expiry reject, with inputs": {
+			r: filling(onExpiry(anyOf(2), RejectOnExpiry)), res: ended(Expired), want: Result{Outcome: Rejected, ByDeadline: true},
+		},
+		"expired, with inputs":          {r: filling(anyOf(2)), res: ended(Expired), want: Result{Outcome: Expired}},
 		"expired, on_expiry reject":     {r: with(onExpiry(anyOf(2), RejectOnExpiry), one), res: ended(Expired), want: Result{Outcome: Rejected, ByDeadline: true, Decisions: []Decision{one}}},
 		"expired, on_expiry unknown":    {r: onExpiry(anyOf(2), "x"), res: ended(Expired), want: Result{Outcome: Expired}},
 		"withdrawn by the caller":       {r: onExpiry(anyOf(2), ApproveOnExpiry), res: ended(Withdrawn), want: Result{Outcome: Withdrawn}},
@@ -485,7 +602,28 @@ func TestApply(t *testing.T) {
 	open := with(func(r *Round) { r.Approvers = Approvers{Channel: true} })
 	asker := with(func(r *Round) { r.Approvers = users("U1", "U2", "U3") })
 	made := Change{Kind: Escalate}
+	// handed is a round in which U2's place has been handed over so often.
+	handed := func(n int, change func(*Round)) Round {
+		r := base
+		if change(&r); n > 0 {
+			r.Changes = []Change{of(Delegate, "U2", to("U10"))}
+		}
+		for i := 1; i < n; i++ {
+			r.Changes = append(r.Changes, of(Delegate, fmt.Sprintf("U1%d", i-1), to(fmt.Sprintf("U1%d", i))))
+		}
+		r.Decisions = nil
+		return r
+	}
+	alone := func(r *Round) { r.Approvers.Groups = nil }
+	opinions := with(func(r *Round) {
+		r.Decisions = []Decision{approve(1, "U2").choosing("a"), approve(2, "U3").choosing("b")}
+	})
+	extended := with(func(r *Round) {
+		r.ExpiresAt = noon.Add(-10 * 24 * time.Hour)
+		r.Changes = []Change{of(Extend, "U1", func(c *Change) { c.Until = noon.Add(time.Hour) })}
+	})
 	const (
+		tooOften   = "This has been handed over too often already."
 		notYours   = "Only who asked for this can withdraw it."
 		notExtend  = "Only who asked for this, or who may decide it, can extend it."
 		howLong    = `Say how much longer it is to wait, for instance "2h" or "1d".`
@@ -522,15 +660,31 @@ func TestApply(t *testing.T) {
 		"extended by words":          {r: base, c: of(Extend, "U1", longer("tomorrow")), no: howLong},
 		"extended to a year":         {r: base, c: of(Extend, "U1", longer("365d22h30m")), want: of(Extend, "U1", func(c *Change) { c.Longer, c.Until = "365d22h30m", noon.Add(30*time.Minute+MaxDeadline-time.Hour) })},
 		"extended beyond a year":     {r: base, c: of(Extend, "U1", longer("366d")), no: aYear},
-		"extended beyond all time":   {r: base, c: of(Extend, "U1", longer("8784d2562047h")), no: howLong},
+		"extended a year since it was asked": {
+			r: extended, c: of(Extend, "U1", longer("355d23h")),
+			want: of(Extend, "U1", func(c *Change) { c.Longer, c.Until = "355d23h", noon.Add(356*24*time.Hour) }),
+		},
+		"extended more than a year since it was asked": {r: extended, c: of(Extend, "U1", longer("355d23h1s")), no: aYear},
+		"extended beyond all time":                     {r: base, c: of(Extend, "U1", longer("8784d2562047h")), no: howLong},
 
-		"delegated":                             {r: base, c: of(Delegate, "U2", to("U9")), want: of(Delegate, "U2", to("U9"))},
-		"delegated by who has it":               {r: with(func(r *Round) { r.Changes = []Change{of(Delegate, "U2", to("U9"))} }), c: of(Delegate, "U9", to("U2")), want: of(Delegate, "U9", to("U2"))},
-		"delegated by who has handed it over":   {r: with(func(r *Round) { r.Changes = []Change{of(Delegate, "U2", to("U9"))} }), c: of(Delegate, "U2", to("U8")), no: notNamed},
-		"delegated by a member of a group":      {r: base, c: of(Delegate, "U9", func(c *Change) { c.To, c.Groups = "U8", []string{"S1"} }), no: notNamed},
-		"delegated by anyone":                   {r: open, c: of(Delegate, "U9", to("U8")), no: notNamed},
-		"delegated by the requester":            {r: base, c: of(Delegate, "U1", to("U8")), no: notNamed},
-		"delegated after an approval":           {r: base, c: of(Delegate, "U3", to("U9")), no: "You have approved this already."},
+		"delegated":                                       {r: base, c: of(Delegate, "U2", to("U9")), want: of(Delegate, "U2", to("U9"))},
+		"delegated by who has it":                         {r: with(func(r *Round) { r.Changes = []Change{of(Delegate, "U2", to("U9"))} }), c: of(Delegate, "U9", to("U2")), want: of(Delegate, "U9", to("U2"))},
+		"delegated by who has handed it over":             {r: with(func(r *Round) { r.Changes = []Change{of(Delegate, "U2", to("U9"))} }), c: of(Delegate, "U2", to("U8")), no: notNamed},
+		"delegated by a member of a group":                {r: base, c: of(Delegate, "U9", func(c *Change) { c.To, c.Groups = "U8", []string{"S1"} }), no: notNamed},
+		"delegated by anyone":                             {r: open, c: of(Delegate, "U9", to("U8")), no: notNamed},
+		"delegated by the requester":                      {r: base, c: of(Delegate, "U1", to("U8")), no: notNamed},
+		"delegated after an approval":                     {r: base, c: of(Delegate, "U3", to("U9")), no: "You have approved this already."},
+		"delegated after an approval that does not count": {r: opinions, c: of(Delegate, "U2", to("U9")), no: "You have approved this already."},
+		"delegated after two approvals": {
+			r: with(func(r *Round) { r.Decisions = append(opinions.Decisions[:2:2], approve(3, "U2").choosing("b")) }), c: of(Delegate, "U2", to("U9")),
+			no: "You have approved this already.",
+		},
+		"delegated as often as can be": {r: handed(MaxHandedOver-1, func(*Round) {}), c: of(Delegate, "U3", to("U9")), want: of(Delegate, "U3", to("U9"))},
+		"delegated once more":          {r: handed(MaxHandedOver, func(*Round) {}), c: of(Delegate, "U3", to("U9")), no: tooOften},
+		"delegated once more, in a channel": {
+			r: handed(MaxHandedOver, func(r *Round) { r.Approvers.Groups, r.Approvers.Channel = nil, true }), c: of(Delegate, "U3", to("U9")), no: tooOften,
+		},
+		"delegated once more, of people":        {r: handed(MaxHandedOver, alone), c: of(Delegate, "U3", to("U9")), want: of(Delegate, "U3", to("U9"))},
 		"delegated to nobody":                   {r: base, c: of(Delegate, "U2", nil), no: toWhom},
 		"delegated to a group":                  {r: base, c: of(Delegate, "U2", to("S1")), no: toWhom},
 		"delegated to themselves":               {r: base, c: of(Delegate, "U2", to("U2")), no: "That is you already: choose somebody else."},

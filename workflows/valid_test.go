@@ -298,6 +298,36 @@ func TestFaults(t *testing.T) {
 		"reminder every minute":       {set(func(r *Request) { r.RemindEvery = "1m" }), nil},
 		"reminder all the time":       {set(func(r *Request) { r.RemindEvery = "59s" }), []string{`remind_every is "59s" and has to be a minute at least.`}},
 
+		"silence approves":         {set(func(r *Request) { r.OnExpiry = ApproveOnExpiry }), nil},
+		"silence chooses":          {set(func(r *Request) { r.OnExpiry, r.Choices = ApproveOnExpiry, []Choice{{Label: "a"}} }), []string{"on_expiry is approve, but nobody would have chosen: leave out on_expiry, or choices."}},
+		"silence rejects a choice": {set(func(r *Request) { r.OnExpiry, r.Choices = RejectOnExpiry, []Choice{{Label: "a"}} }), nil},
+		"silence fills in":         {set(func(r *Request) { r.OnExpiry, r.Inputs = ApproveOnExpiry, []Input{{Name: "a"}} }), []string{"on_expiry is approve, but not every input has an initial value: give them one, or make them optional."}},
+		"silence leaves one of two": {set(func(r *Request) {
+			r.OnExpiry, r.Inputs = ApproveOnExpiry, []Input{{Name: "a", Initial: "x"}, {Name: "b"}}
+		}), []string{"on_expiry is approve, but not every input has an initial value: give them one, or make them optional."}},
+		"silence leaves as it is": {set(func(r *Request) {
+			r.OnExpiry, r.Inputs = ApproveOnExpiry, []Input{{Name: "a", Initial: "x"}, {Name: "b", Optional: true}}
+		}), nil},
+		"silence rejects inputs": {set(func(r *Request) { r.OnExpiry, r.Inputs = RejectOnExpiry, []Input{{Name: "a"}} }), nil},
+
+		"more than are named, in time": {
+			set(func(r *Request) {
+				r.Required, r.Deadline, r.Escalate = 3, "2h", []Escalation{{"119m", "", users("U4")}}
+			}), nil,
+		},
+		"more than are named by the deadline": {
+			set(func(r *Request) {
+				r.Required, r.Deadline, r.Escalate = 3, "2h", []Escalation{{"2h", "", users("U4")}, {"3h", "", users("U5")}}
+			}),
+			[]string{"required is 3, but only 2 people are named: name more approvers, or a user group."},
+		},
+		"a role that is filled after the deadline": {
+			set(func(r *Request) {
+				r.Approvers, r.Roles, r.Deadline = Approvers{}, []Role{{"a", users("U2"), 2}}, "2h"
+				r.Escalate = []Escalation{{"1d", "a", Approvers{Groups: []string{"S1"}}}}
+			}),
+			[]string{`The role "a" needs 1 more person, as nobody fills two roles: name more people, or a user group.`},
+		},
 		"escalation": {escalate(Escalation{"1ns", "", users("U4")}, Escalation{"366d", "", Approvers{Channel: true}}), nil},
 		"escalation without anything": {
 			escalate(Escalation{}, Escalation{After: "0h"}),
@@ -472,7 +502,11 @@ func TestRequestInJSON(t *testing.T) {
 	t.Parallel()
 	r := full()
 	r.Deadline, r.ExpiresAt = "", time.Date(2027, 1, 2, 3, 4, 5, 6, time.UTC)
-	b, err := json.Marshal(Round{Request: r, Number: 3, Decisions: []Decision{{Outcome: Approved, By: Person{ID: "U2"}}}})
+	round := Round{
+		Request: r, Number: 3, Decisions: []Decision{{Outcome: Approved, By: Person{ID: "U2"}, At: time.Unix(1, 0).UTC(), Roles: []string{"a"}}},
+		Changes: []Change{{Kind: Extend, By: Person{ID: "U1"}, Longer: "1h", Until: time.Unix(2, 0).UTC()}, {Kind: Delegate, By: Person{ID: "U2"}, To: "U9"}},
+	}
+	b, err := json.Marshal(round)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -480,7 +514,7 @@ func TestRequestInJSON(t *testing.T) {
 	if err := json.Unmarshal(b, &again); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(r, again.Request); diff != "" || again.Digest() != r.Digest() || again.Number != 3 {
+	if diff := cmp.Diff(round, again); diff != "" || again.Digest() != r.Digest() || again.policy() != round.policy() {
 		t.Errorf("round %d (-want +got):\n%s", again.Number, diff)
 	}
 
@@ -504,5 +538,54 @@ func TestRequestInJSON(t *testing.T) {
 	}
 	if faults := got.Faults(); faults != nil {
 		t.Errorf("faults: %q", faults)
+	}
+}
+
+// What is of the wrong type is told with all else that is wrong: people mend it at once.
+func TestMalformed(t *testing.T) {
+	t.Parallel()
+	const (
+		in      = "In the JSON of the request "
+		aTime   = `, and has to be a time such as "2026-11-23T14:00:00Z".`
+		channel = `The channel "x" is not the ID of a Slack channel, such as C0123456789, or of a person.`
+	)
+	for name, tc := range map[string]struct {
+		json string
+		want []string
+	}{
+		"a time in words":  {`{"expires_at": "tomorrow", "title": "a", "channel": "x"}`, []string{in + `expires_at is "tomorrow"` + aTime, channel}},
+		"a date":           {`{"title": "a", "expires_at": "2026-11-23", "channel": "x"}`, []string{in + `expires_at is "2026-11-23"` + aTime, channel}},
+		"a time as number": {`{"title": "a", "channel": "x", "expires_at": 1795176000}`, []string{in + "expires_at is 1795176000" + aTime, channel}},
+		"a long time":      {`{"title": "a", "channel": "C1", "expires_at": [` + strings.Repeat("1,", 1000) + `1]}`, []string{in + "expires_at is [" + strings.Repeat("1,", 19) + "1" + aTime}},
+		"no time":          {`{"title": "a", "channel": "C1", "expires_at": null}`, nil},
+		"a time, and a title": {
+			`{"title": 7, "channel": "x", "expires_at": {}}`,
+			[]string{in + "expires_at is {}" + aTime + " " + in + "title is of the type number, and has to be text.", "The title is empty.", channel},
+		},
+		"text":         {`{"title": ["a"], "channel": "x"}`, []string{in + "title is of the type array, and has to be text.", "The title is empty.", channel}},
+		"a number":     {`{"title": "a", "channel": "x", "required": "two"}`, []string{in + "required is of the type string, and has to be a whole number.", channel}},
+		"half a one":   {`{"title": "a", "channel": "x", "required": 1.5}`, []string{in + "required is of the type number 1.5, and has to be a whole number.", channel}},
+		"yes":          {`{"title": "a", "channel": "x", "allow_self": "yes"}`, []string{in + "allow_self is of the type string, and has to be true or false.", channel}},
+		"a list":       {`{"title": "a", "channel": "x", "approvers": {"users": "U2"}}`, []string{in + "approvers.users is of the type string, and has to be a list.", channel}},
+		"an object":    {`{"title": "a", "channel": "x", "approvers": ["U2"]}`, []string{in + "approvers is of the type array, and has to be an object.", channel}},
+		"in a list":    {`{"title": "a", "channel": "x", "roles": [{"name": "a", "groups": ["S1"], "required": "2"}]}`, []string{in + "roles.required is of the type string, and has to be a whole number.", channel}},
+		"no request":   {`["a"]`, []string{"The JSON of the request is of the type array, and has to be an object.", "The title is empty.", fmt.Sprintf("The channel %q is not the ID of a Slack channel, such as C0123456789, or of a person.", "")}},
+		"nothing else": {`{"title": "a", "channel": "C1", "fields": {}}`, []string{in + "fields is of the type object, and has to be a list."}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var r Request
+			if err := json.Unmarshal([]byte(tc.json), &r); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, r.Faults()); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, broken := range []string{"", "{", `{"title": "a"`, `{"expires_at": "x}`} {
+		if err := new(Request).UnmarshalJSON([]byte(broken)); err == nil {
+			t.Errorf("%s is a request", broken)
+		}
 	}
 }

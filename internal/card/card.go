@@ -107,6 +107,9 @@ func Notice(r workflows.Request, res workflows.Result, permalink bool) Message {
 		why, res.Note = res.Note, ""
 	}
 	sentence := mrkdwn(Sentence(res, Mrkdwn))
+	if res.Outcome == workflows.Failed && res.Card == (workflows.Card{}) {
+		sentence = mrkdwn("This could not be asked.")
+	}
 	url, _, ok := safeURL(res.Permalink)
 
 	return message(func(limit int) []slack.Block {

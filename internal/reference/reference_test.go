@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -42,6 +43,11 @@ func TestRoundTrip(t *testing.T) {
 			Roles: []Role{{Name: "A"}, {Name: "", Channel: true}, {Name: "A\x00\xff"}},
 		},
 		"who has approved": {Approved: []string{"U1", "U2"}},
+		"who is gone":      {Gone: []string{"U1", "U2"}, Groups: []string{"S1"}},
+		"until":            {Until: time.Date(2026, 11, 23, 14, 0, 5, 0, time.UTC)},
+		"until 1970":       {Until: time.Unix(0, 0).UTC()},
+		"until before":     {Until: time.Unix(-1, 0).UTC()},
+		"until long after": {Until: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 		"a reason wanted":  {Reason: workflows.Required},
 		"no reason wanted": {Reason: workflows.Off},
 		"a form":           {Form: true},
@@ -269,6 +275,17 @@ func TestOf(t *testing.T) {
 			func(r *workflows.Round) { r.Changes = []workflows.Change{{Kind: workflows.Escalate, Approvers: erin}} },
 			func(w *Reference) { w.Users = []string{"U0BOB00001", "U0ERIN0001"} },
 		},
+		"it expires": {
+			func(r *workflows.Round) { r.ExpiresAt = time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC) },
+			func(w *Reference) { w.Until = time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC) },
+		},
+		"extended": {
+			func(r *workflows.Round) {
+				r.ExpiresAt = time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)
+				r.Changes = []workflows.Change{{Kind: workflows.Extend, Until: time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)}}
+			},
+			func(w *Reference) { w.Until = time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC) },
+		},
 		"not yet escalated": {func(r *workflows.Round) { r.Escalate = []workflows.Escalation{{After: "1h", Approvers: erin}} }, nil},
 		"delegated": {
 			func(r *workflows.Round) {
@@ -291,9 +308,8 @@ func TestOf(t *testing.T) {
 		"no reason":         {func(r *workflows.Round) { r.RejectReason = workflows.Off }, func(w *Reference) { w.Reason = workflows.Off }},
 		"choices":           {func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}} }, nil},
 
-		"one has approved": {needs(3, approved("U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
-		"two have":         {needs(3, approved("U1", "U2")), func(w *Reference) { w.Approved = []string{"U1", "U2"} }},
-		// They may have, where none of them fills what is missing. The reference grows no more than last can tell.
+		"one has approved":              {needs(3, approved("U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
+		"two have":                      {needs(3, approved("U1", "U2")), func(w *Reference) { w.Approved = []string{"U1", "U2"} }},
 		"somebody outside Slack has":    {needs(3, approved("", "U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
 		"one has, and may choose again": {needs(3, func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}}; approved("U1")(r) }), nil},
 		"one has, and may fill in again": {
@@ -308,7 +324,6 @@ func TestOf(t *testing.T) {
 				tc.want(&want)
 			}
 			r := ask(tc.change)
-			want.Until = r.Until()
 			got := Of("default", "w", "r", "a", r, [32]byte{1}, r.Counted())
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("Of (-want +got):\n%s", diff)
@@ -368,6 +383,9 @@ func TestBrokenFields(t *testing.T) {
 		"user of no role":     string([]byte{tagRoleUser, 1, 'U'}),
 		"group of no role":    string([]byte{tagRoleGroup, 1, 'S'}),
 		"channel of no role":  string([]byte{tagRoleChannel, 0}),
+		"until nothing":       string([]byte{tagUntil, 0}),
+		"until, cut short":    string([]byte{tagUntil, 1, 0x80}),
+		"until beyond time":   string([]byte{tagUntil, 11}) + strings.Repeat("\xff", 10) + "\x01",
 	} {
 		if _, err := decode([]byte(plain)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -567,7 +585,8 @@ func example(n int) Reference {
 func full() Reference {
 	r := example(2)
 	r.Channel, r.AllowGuests, r.Form, r.Reason = true, true, true, workflows.Required
-	r.Approved = []string{"U0000000001", "U0000000002"}
+	r.Approved, r.Gone = []string{"U0000000001", "U0000000002"}, []string{"U0000000009"}
+	r.Until = time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)
 	r.Roles = []Role{
 		{Name: "Security", Users: []string{"U0000000003"}, Groups: []string{"S0000000001", "S0000000002"}},
 		{Name: "Whoever is there", Channel: true},

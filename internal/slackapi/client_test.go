@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -489,6 +492,106 @@ func TestPublishHome(t *testing.T) {
 	if e := AsLimited(err); e == nil || e.RetryAfter != 7*time.Second || IsConflict(err) {
 		t.Errorf("AsLimited(%v) = %v", err, e)
 	}
+}
+
+func TestInChannel(t *testing.T) {
+	t.Parallel()
+	// fill has a channel of so many people.
+	fill := func(sim *slacksim.Server, n int) (members []string) {
+		for i := range n {
+			members = append(members, sim.AddPerson(slacksim.User{ID: fmt.Sprintf("U1%08d", i), Name: fmt.Sprintf("person%d", i)}).ID())
+		}
+		sim.AddChannel(slacksim.Channel{ID: "C0LARGE001", Name: "large", Members: append(members, slacksim.BotUserID)})
+		return append(members, slacksim.BotUserID)
+	}
+	t.Run("is remembered", func(t *testing.T) {
+		t.Parallel()
+		sim, c := start(t)
+		for range 3 {
+			got, err := c.InChannel(t.Context(), general)
+			if err != nil || !slices.Contains(got, sim.Person("bob").ID()) || slices.Contains(got, "U0NOBODY01") {
+				t.Errorf("InChannel = %q, %v", got, err)
+			}
+		}
+		if n := len(sim.Calls("conversations.members")); n != 1 {
+			t.Errorf("%d calls for 3 who asked, want 1", n)
+		}
+		// The members of a channel are not those of a group.
+		if got, err := c.Members(t.Context(), general); err == nil {
+			t.Errorf("the group %s has the members %v", general, got)
+		}
+	})
+	t.Run("has pages", func(t *testing.T) {
+		t.Parallel()
+		sim, c := start(t)
+		want := fill(sim, 1500)
+		got, err := c.InChannel(t.Context(), "C0LARGE001")
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("InChannel: %v (-want +got):\n%s", err, diff)
+		}
+		calls := sim.Calls("conversations.members")
+		if len(calls) != 2 || calls[0].Args.String("limit") != "999" || calls[1].Args.String("cursor") == "" {
+			t.Errorf("%d calls: %+v", len(calls), calls)
+		}
+	})
+	// paged answers so many pages of one person each, and then with a status.
+	paged := func(t *testing.T, pages, status int) (c *Client, calls *atomic.Int32) {
+		t.Helper()
+		calls = new(atomic.Int32)
+		return canned(t, func(w http.ResponseWriter, r *http.Request) {
+			page, _ := strconv.Atoi(r.FormValue("cursor"))
+			next := ""
+			switch calls.Add(1); {
+			case page == pages:
+				w.Header().Set("Retry-After", "7")
+				w.WriteHeader(status)
+				return
+			case page < pages-1 || status != http.StatusOK:
+				next = strconv.Itoa(page + 1)
+			}
+			fmt.Fprintf(w, `{"ok":true,"members":["U%d"],"response_metadata":{"next_cursor":%q}}`, page, next)
+		}), calls
+	}
+	t.Run("has as many as are looked at", func(t *testing.T) {
+		t.Parallel()
+		c, _ := paged(t, 5, http.StatusOK)
+		if got, err := c.InChannel(t.Context(), general); err != nil || !slices.Equal(got, []string{"U0", "U1", "U2", "U3", "U4"}) {
+			t.Errorf("InChannel = %q, %v", got, err)
+		}
+	})
+	t.Run("has too many", func(t *testing.T) {
+		t.Parallel()
+		c, calls := paged(t, 6, http.StatusOK)
+		for range 2 { // It is not remembered.
+			if got, err := c.InChannel(t.Context(), general); !errors.Is(err, ErrTooMany) || got != nil {
+				t.Errorf("InChannel = %q, %v", got, err)
+			}
+		}
+		if n := calls.Load(); n != 10 {
+			t.Errorf("%d calls for two who asked, want 10", n)
+		}
+	})
+	t.Run("fails on its second page", func(t *testing.T) {
+		t.Parallel()
+		c, _ := paged(t, 1, http.StatusTooManyRequests)
+		got, err := c.InChannel(t.Context(), general)
+		checkError(t, err, "conversations.members", Limited, "", 7*time.Second)
+		if got != nil {
+			t.Errorf("%q are a part of a list", got)
+		}
+	})
+	t.Run("is refused, and asked for again", func(t *testing.T) {
+		t.Parallel()
+		sim, c := start(t)
+		_, err := c.InChannel(t.Context(), "C0NOWHERE1")
+		checkError(t, err, "conversations.members", Refused, "channel_not_found", 0)
+		sim.Inject(slacksim.Fault{Method: "conversations.members", Times: 1, Error: "missing_scope"})
+		_, err = c.InChannel(t.Context(), general)
+		checkError(t, err, "conversations.members", Refused, "missing_scope", 0)
+		if got, err := c.InChannel(t.Context(), general); err != nil || len(got) == 0 {
+			t.Errorf("InChannel = %q, %v", got, err)
+		}
+	})
 }
 
 func TestLookUpsAreShared(t *testing.T) {

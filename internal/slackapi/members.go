@@ -14,7 +14,7 @@ var ErrTooMany = errors.New("the channel has too many members")
 // https://docs.slack.dev/reference/methods/conversations.members
 func (c *Client) InChannel(ctx context.Context, channel string) ([]string, error) {
 	const pages = 5 // of 999 each, which is what Slack gives at the most
-	return remember(ctx, c, c.groups, "channel/"+channel, channel, func(ctx context.Context) (all []string, err error) {
+	return remember(ctx, c, c.groups, "channel/"+channel, "channel/"+channel, func(ctx context.Context) (all []string, err error) {
 		cursor := ""
 		for range pages {
 			var page []string
