@@ -276,6 +276,9 @@ func remember[T any](ctx context.Context, c *Client, cache *expirable.LRU[string
 	}
 	// The call outlives the first who asks, for the others who wait for it; the client's own timeout bounds it.
 	answer := c.flight.DoChan(flight, func() (any, error) {
+		if v, ok := cache.Get(key); ok { // Others had asked, and have their answer by now.
+			return v, nil
+		}
 		v, err := ask(context.WithoutCancel(ctx))
 		if err == nil {
 			cache.Add(key, v)
