@@ -54,6 +54,7 @@ func testBrowserForm(w *world, b browser) {
 	bob.click(card(title).button("approve"))
 	bob.see(card(title, "1 of 2 approved: @bob", "Missing: @carol"))
 
+	carol.see(card(title, "2 replies")) // The last that happens before: the card stays as it is while the menu is open.
 	carol.choose(card(title), workflows.Delegate)
 	carol.pick(filled("person"), "Dave Dawson")
 	carol.submit()
