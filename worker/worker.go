@@ -20,6 +20,10 @@ import (
 // none is cut off between a post and its record.
 const StopTimeout = slackapi.Timeout + 5*time.Second
 
+// deadlocked is how long a step of a workflow may compute: on a busy machine it can take more than the SDK's second to
+// encode the largest request, and nothing here blocks.
+const deadlocked = 10 * time.Second
+
 // Deps is what the activities work with. All fields are needed.
 type Deps struct {
 	Temporal client.Client
@@ -33,6 +37,7 @@ type Deps struct {
 func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 	w := worker.New(d.Temporal, taskQueue, worker.Options{
 		WorkerStopTimeout:           StopTimeout,
+		DeadlockDetectionTimeout:    deadlocked,
 		DisableRegistrationAliasing: true,
 		OnFatalError:                fatal,
 	})

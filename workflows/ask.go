@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -136,8 +137,10 @@ type question struct {
 	of   *Requests
 	name string
 	r    Round
-	ctx  workflow.Context // is not cancelled with the workflow: what must happen at the end happens then too
-	info workflow.Execution
+	// digest is the request's, in hex.
+	digest string
+	ctx    workflow.Context // is not cancelled with the workflow: what must happen at the end happens then too
+	info   workflow.Execution
 
 	spent int // bytes of history for rounds
 
@@ -222,6 +225,8 @@ func (q *Requests) ask(ctx workflow.Context, r Request, composed bool) (Result, 
 		return a.notAsked(err)
 	}
 	a.r.Request = prepared
+	digest := prepared.Digest()
+	a.digest = hex.EncodeToString(digest[:])
 	if rounds := a.r.approvalsWanted() + 1; 2*rounds*jsonSize(a.r) > maxRoundsSize {
 		return a.notAsked(InvalidRequestError("The request is too large for so many approvals: shorten it, or let fewer people decide."))
 	}

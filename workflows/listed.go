@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,9 +67,8 @@ func (r Round) brief() Round {
 
 // listed is the request as a list shows it.
 func (a *question) listed() Listed {
-	digest := a.r.Digest()
 	l := Listed{
-		Question: a.name, ActivityID: a.activityID, Round: a.r.brief(), Digest: hex.EncodeToString(digest[:]),
+		Question: a.name, ActivityID: a.activityID, Round: a.r.brief(), Digest: a.digest,
 		Card: a.card.Card, Permalink: a.card.Permalink, AskedAt: a.askedAt,
 	}
 	decisions := l.Round.Decisions
