@@ -196,7 +196,7 @@ func (b *Bot) checkChosen(ctx context.Context, ids []string) map[string]string {
 				unfit[n] = "somebody whom Slack does not know"
 			case err != nil:
 				return err
-			case p.Bot || p.Deactivated || p.Team != b.Team:
+			case !p.ActiveIn(b.Team):
 				unfit[n] = cmp.Or(card.Clean(p.Name, workflows.MaxLabel), "somebody without a name")
 			}
 			return nil

@@ -163,7 +163,7 @@ func (b *Bot) mayReplace(ctx context.Context, id string, guests bool) refusal {
 	case err != nil:
 		b.Log.Warn("look up a person", "user", id, "err", err)
 		return "I could not check with Slack who that is, so nothing was changed. Please try again in a moment."
-	case p.Bot || p.Deactivated || p.Team != b.Team:
+	case !p.ActiveIn(b.Team):
 		return "Only active people of this workspace can decide requests: choose somebody else."
 	case p.Guest && !guests:
 		return "Guests can decide only where they are named as approvers: choose somebody else."

@@ -189,11 +189,7 @@ func tooLate(a record.Activity, m card.Markup) string {
 
 // wantsMore reports whether a request wants more than one approval still.
 func wantsMore(r workflows.Round) bool {
-	wanted := 0
-	for _, role := range r.Tally().Missing {
-		wanted += role.Required
-	}
-	return wanted > 1
+	return workflows.Count(r.Tally().Missing) > 1
 }
 
 // heal closes the card of a request whose workflow is closed: nothing else will. It draws what Temporal's history says,

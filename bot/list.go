@@ -170,14 +170,14 @@ func (v *viewer) asked(l workflows.Listed) (yes, checked bool) {
 // waits says whether an open request waits for the viewer's decision. Where anyone in a channel may decide, it waits for
 // nobody in particular. checked is false where that could not be found out.
 func (b *Bot) waits(ctx context.Context, v *viewer, l workflows.Listed) (yes, checked bool) {
-	if l.Outcome != "" || slices.Contains(l.Counted, v.id) || l.Round.Requester == v.id && !l.Round.AllowSelf {
+	if !l.CanDecide(v.id) {
 		return false, true
 	}
 	who := l.Round.Who()
 	switch {
 	case slices.Contains(who.Users, v.id):
 		return true, true
-	case len(who.Groups) == 0 || slices.Contains(l.Round.HandedOver(), v.id):
+	case len(who.Groups) == 0:
 		return false, true
 	}
 	all, err := v.groups()

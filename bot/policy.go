@@ -95,7 +95,7 @@ func (b *Bot) isActive(ctx context.Context, id string, guests bool) (no refusal,
 	case err != nil:
 		b.Log.Warn("look up a person", "user", id, "err", err)
 		return refuseUnchecked, false
-	case p.Bot || p.Deactivated || p.Team != b.Team:
+	case !p.ActiveIn(b.Team):
 		return refuseAccount, true
 	case p.Guest && !guests:
 		return refuseGuest, true
@@ -160,7 +160,7 @@ func (b *Bot) mayAsk(ctx context.Context, id string) refusal {
 	case err != nil:
 		b.Log.Warn("look up a person", "user", id, "err", err)
 		return unchecked
-	case p.Bot || p.Deactivated || p.Guest || p.Team != b.Team:
+	case p.Guest || !p.ActiveIn(b.Team):
 		return "Only full members of this workspace may use this command."
 	default:
 		return ""

@@ -128,11 +128,7 @@ func (a *Activities) postNewCard(ctx context.Context, j *journal, activityID str
 
 // checkSpace refuses a request of which a reference may become too long for a button: r is the round as it can become.
 func (a *Activities) checkSpace(ctx context.Context, activityID string, r workflows.Round) error {
-	wanted := 0
-	for _, role := range r.Wanted() {
-		wanted += role.Required
-	}
-	ref := a.reference(ctx, activityID, r, most(wanted-1))
+	ref := a.reference(ctx, activityID, r, most(workflows.Count(r.Wanted())-1))
 	if who := r.Who(); len(who.Users) > 0 && (len(who.Groups) > 0 || who.Channel) {
 		ref.Gone = most(workflows.MaxHandedOver)
 	}

@@ -136,7 +136,7 @@ func (a *Activities) lookUp(ctx context.Context, id string) (known, active bool,
 	if e := slackapi.AsRefused(err); e != nil && e.Code == "user_not_found" {
 		return false, false, nil
 	}
-	return err == nil, err == nil && !p.Deactivated && !p.Bot && p.Team == a.Slack.Self().Team, err
+	return err == nil, err == nil && p.ActiveIn(a.Slack.Self().Team), err
 }
 
 // invalid is the error that lists the faults.
@@ -148,7 +148,7 @@ func invalid(faults []string) error {
 	return workflows.InvalidRequestError(strings.Join(faults, " "))
 }
 
-// last is the round as it can become at the most: with all escalations made, and all but one approval given.
+// last is the round as it can become at the most: with all escalations made.
 func last(r workflows.Round) workflows.Round {
 	r.Changes = slices.Clone(r.Changes)
 	for {

@@ -227,7 +227,7 @@ func (q *Requests) ask(ctx workflow.Context, r Request, composed bool) (Result, 
 	a.r.Request = prepared
 	digest := prepared.Digest()
 	a.digest = hex.EncodeToString(digest[:])
-	if rounds := a.r.approvalsWanted() + 1; 2*rounds*jsonSize(a.r) > maxRoundsSize {
+	if rounds := Count(a.r.Wanted()) + 1; 2*rounds*jsonSize(a.r) > maxRoundsSize {
 		return a.notAsked(InvalidRequestError("The request is too large for so many approvals: shorten it, or let fewer people decide."))
 	}
 	q.open = append(q.open, a)

@@ -122,10 +122,7 @@ func (r Round) Tally() Tally {
 		}
 		same := slices.DeleteFunc(slices.Clone(last), func(o Decision) bool { return !o.sameAnswer(d) && !o.anyAnswer() })
 		t := fill(wanted, same)
-		n := 0
-		for _, m := range t.Missing {
-			n += m.Required
-		}
+		n := Count(t.Missing)
 		if left < 0 || n <= left {
 			best, left = t, n
 		}
@@ -146,10 +143,10 @@ func (r Round) approvals() []Decision {
 	return last
 }
 
-// approvalsWanted is how many approvals the request wants in all.
-func (r Round) approvalsWanted() (n int) {
-	for _, role := range r.Wanted() {
-		n += role.Required
+// Count is how many approvals the roles want.
+func Count(roles []Role) (n int) {
+	for _, role := range roles {
+		n += max(1, role.Required)
 	}
 	return n
 }

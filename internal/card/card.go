@@ -59,7 +59,7 @@ func Open(r workflows.Round, reference string) Message {
 	switch {
 	case len(r.Decisions) > 0:
 		foot = append(foot, context(Progress(r)))
-	case count(r.Wanted()) > 1: // Who is missing is said above.
+	case workflows.Count(r.Wanted()) > 1: // Who is missing is said above.
 		foot = append(foot, context(tally(r, r.Wanted())+" approved"))
 	}
 	if changed := changes(r.Changes); changed != "" {

@@ -133,7 +133,7 @@ func missingSentence(r workflows.Round) string {
 		return ""
 	}
 	if len(r.Roles) == 0 {
-		return fmt.Sprintf(" %d more wanted.", count(missing))
+		return fmt.Sprintf(" %d more wanted.", workflows.Count(missing))
 	}
 	for i := range missing {
 		missing[i].Approvers = workflows.Approvers{}

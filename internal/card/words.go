@@ -2,6 +2,7 @@ package card
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -103,25 +104,13 @@ func Sentence(res workflows.Result, m Markup) string {
 func approvals(res workflows.Result) []workflows.Decision {
 	var all []workflows.Decision
 	for _, d := range res.Decisions {
-		same := d.Choice == res.Choice && sameInputs(d.Inputs, res.Inputs) || d.Outside() && d.Choice == "" && len(d.Inputs) == 0
+		same := d.Choice == res.Choice && maps.Equal(d.Inputs, res.Inputs) || d.Outside() && d.Choice == "" && len(d.Inputs) == 0
 		all = slices.DeleteFunc(all, func(o workflows.Decision) bool { return o.By.ID == d.By.ID })
 		if d.Outcome == workflows.Approved && same {
 			all = append(all, d)
 		}
 	}
 	return all
-}
-
-func sameInputs(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
 }
 
 // outcome shows what was chosen.
@@ -213,7 +202,7 @@ func includes(decisions []workflows.Decision, id string) bool {
 
 // worthTelling reports whether there is more to say than that one approval is missing.
 func worthTelling(r workflows.Round) bool {
-	return count(r.Wanted()) > 1 || len(r.Decisions) > 0
+	return workflows.Count(r.Wanted()) > 1 || len(r.Decisions) > 0
 }
 
 func progress(r workflows.Round, missing []workflows.Role, counted, others []workflows.Decision) string {
@@ -243,16 +232,8 @@ func left(r workflows.Round, missing []workflows.Role, counted []workflows.Decis
 
 // tally is "1 of 2".
 func tally(r workflows.Round, missing []workflows.Role) string {
-	total := count(r.Wanted())
-	return fmt.Sprintf("%d of %d", max(0, total-count(missing)), total)
-}
-
-func count(roles []workflows.Role) int {
-	n := 0
-	for _, role := range roles {
-		n += max(1, role.Required)
-	}
-	return n
+	total := workflows.Count(r.Wanted())
+	return fmt.Sprintf("%d of %d", max(0, total-workflows.Count(missing)), total)
 }
 
 // approved names who approved, with what they chose. Those whose approvals count together have chosen the same.

@@ -219,6 +219,9 @@ type Person struct {
 	Deactivated bool
 }
 
+// ActiveIn reports whether they are a person of that workspace who can do anything there: no app, and not deactivated.
+func (p Person) ActiveIn(team string) bool { return !p.Bot && !p.Deactivated && p.Team == team }
+
 // Person looks a person up, and remembers the answer for a minute. https://docs.slack.dev/reference/methods/users.info
 func (c *Client) Person(ctx context.Context, id string) (Person, error) {
 	return remember(ctx, c, c.people, "person/"+id, id, func(ctx context.Context) (Person, error) {
