@@ -25,6 +25,7 @@ import (
 
 	"countersign/bot"
 	"countersign/internal/config"
+	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/worker"
@@ -132,7 +133,7 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 
 	if role != config.Bot {
 		w := worker.New(worker.Deps{
-			Temporal: temporal, Slack: chat, Keys: cfg.ReferenceKeys, Log: l,
+			Temporal: temporal, Records: records(temporal, cfg), Slack: chat, Keys: cfg.ReferenceKeys, Log: l,
 			Policy: worker.Policy{
 				Approvers: workflows.Approvers(cfg.Approvers), AllowSelf: cfg.AllowSelfApproval, AllowGuests: cfg.AllowGuests,
 				AllowApprovalOnExpiry: cfg.AllowApprovalOnExpiry, Deadline: cfg.Deadline,
@@ -154,7 +155,7 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	}
 	context.AfterFunc(ctx, func() { l.Info("stopping: what is in hand is finished first") })
 	b := bot.New(bot.Options{
-		Slack: chat, Temporal: temporal, Namespace: cfg.Temporal.Namespace, TaskQueue: cfg.TaskQueue,
+		Slack: chat, Temporal: temporal, Records: records(temporal, cfg),
 		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, Requesters: bot.Requesters(cfg.Requesters),
 		APIURL: cfg.SlackAPIURL, HomeEvery: homeEvery, Log: l,
 	})
@@ -176,6 +177,14 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 		return err
 	}
 	return unlessStopped(ctx, context.Cause(ctx))
+}
+
+// records reads the deployment's requests.
+func records(c client.Client, cfg config.Config) record.Reader {
+	return record.Reader{
+		Temporal: c, Namespace: cfg.Temporal.Namespace, TaskQueue: cfg.TaskQueue,
+		Data: cfg.Temporal.DataConverter, Failures: cfg.Temporal.FailureConverter,
+	}
 }
 
 // unlessStopped is err, or nil where the process was asked to stop.

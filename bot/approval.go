@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"countersign/internal/card"
+	"countersign/internal/record"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
@@ -226,9 +227,9 @@ func (b *Bot) listRequests(ctx context.Context, c command) reply {
 		return answer("Could not load the requests: Temporal did not answer. Please try again in a moment.")
 	}
 	v := newViewer(c.UserID, all.groups)
-	waiting := b.page(ctx, v, all.now, all.open, 0, listRows, func(l workflows.Listed) (yes, checked bool) { return b.waits(ctx, v, l) })
-	asked := b.page(ctx, v, all.now, all.open, 0, listRows, v.asked)
-	waiting.Truncated, asked.Truncated = all.openCut, all.openCut
+	waiting := b.page(ctx, v, all.now, all.Open, 0, listRows, func(l workflows.Listed) (yes, checked bool) { return b.waits(ctx, v, l) })
+	asked := b.page(ctx, v, all.now, all.Open, 0, listRows, v.asked)
+	waiting.Truncated, asked.Truncated = all.OpenCut, all.OpenCut
 	for most := listRows; ; most-- {
 		if text := listText(waiting, asked, most); most == 0 || fits(text) {
 			return answer(text)
@@ -290,7 +291,7 @@ func (b *Bot) showRequest(ctx context.Context, c command, id string) reply {
 		if !yes {
 			continue
 		}
-		line := card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Viewer: v.id}) + "\n"
+		line := card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.WorkflowID, Viewer: v.id}) + "\n"
 		if text != "" && !fits(text+line) {
 			more = true
 			continue
@@ -313,7 +314,7 @@ func (b *Bot) showRequest(ctx context.Context, c command, id string) reply {
 }
 
 // findRequest finds the requests of the workflow with that ID.
-func (b *Bot) findRequest(ctx context.Context, c command, id string) (fs []found, no refusal) {
+func (b *Bot) findRequest(ctx context.Context, c command, id string) (fs []record.Found, no refusal) {
 	if id == "" || len(id) > idLimit {
 		return nil, refusal(noSuchRequest(id))
 	}
@@ -339,7 +340,7 @@ func (b *Bot) changeRequest(ctx context.Context, c command, id string, change wo
 	if no != "" {
 		return answer(string(no))
 	}
-	var open []found
+	var open []record.Found
 	v := newViewer(c.UserID, b.groups(ctx))
 	for _, f := range fs {
 		yes, checked := b.concerns(ctx, v, f.Listed)
@@ -361,11 +362,11 @@ func (b *Bot) changeRequest(ctx context.Context, c command, id string, change wo
 	}
 	f := open[0]
 	if f.Outcome != "" {
-		return answer("Too late: this request has ended.\n" + card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Viewer: v.id}))
+		return answer("Too late: this request has ended.\n" + card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.WorkflowID, Viewer: v.id}))
 	}
 	change.By = workflows.Person{ID: c.UserID, Name: c.UserName, Team: c.TeamID}
 	change.Via = workflows.ViaCommand
-	now, no := b.change(ctx, f.reference(b.Namespace), change, c.TriggerID)
+	now, no := b.change(ctx, b.reference(f), change, c.TriggerID)
 	if no != "" {
 		return answer(string(no))
 	}
@@ -378,7 +379,7 @@ func (b *Bot) changeRequest(ctx context.Context, c command, id string, change wo
 }
 
 // openOnly are the requests that are open.
-func openOnly(fs []found) (open []found) {
+func openOnly(fs []record.Found) (open []record.Found) {
 	for _, f := range fs {
 		if f.Outcome == "" {
 			open = append(open, f)

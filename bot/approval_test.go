@@ -19,6 +19,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"countersign/internal/card"
+	"countersign/internal/record"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
@@ -387,10 +388,10 @@ func TestApprovalList(t *testing.T) {
 		"more than are looked at": {
 			who: bob, change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
 				w := running(t, "no-requests")
-				for range lookAtOpen {
+				for range record.LookAtOpen {
 					f.running = append(f.running, w)
 				}
-				f.pages = lookAtOpen / 2
+				f.pages = record.LookAtOpen / 2
 			},
 			waiting: []string{"For Bob"}, asked: []string{"Of Bob", "Bob himself"}, says: []string{"only the latest were looked at"},
 		},

@@ -11,6 +11,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"countersign/internal/card"
+	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
@@ -57,10 +58,9 @@ type Directory interface {
 type Options struct {
 	Slack    Slack
 	Temporal Temporal
-	// Namespace is the Temporal namespace of the activities.
-	Namespace string
-	TaskQueue string
-	Keys      *reference.Keys
+	// Records reads the requests of the deployment: those of its namespace and task queue.
+	Records record.Reader
+	Keys    *reference.Keys
 	// Team is the ID of the workspace whose people may decide.
 	Team       string
 	Requesters Requesters

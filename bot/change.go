@@ -49,7 +49,7 @@ func (b *Bot) menu(ctx context.Context, i interaction, chosen workflows.ChangeKi
 	}
 	soon, stop := context.WithTimeout(ctx, lookBefore)
 	defer stop()
-	a, err := record.Read(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	a, err := b.Records.Read(soon, ref.WorkflowID, ref.RunID, ref.ActivityID)
 	_, more := a.Round.NextEscalation()
 	switch {
 	case err != nil:
@@ -145,7 +145,7 @@ func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.C
 		b.Log.Info("refuse a change", "workflow_id", ref.WorkflowID, "change", c.Kind, "user", c.By.ID, "reason", app.Message())
 		return l, refusal(app.Message())
 	case errors.As(err, &gone), app != nil && app.Type() == acceptedTooLate:
-		a, err := record.Look(ctx, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+		a, err := b.Records.Look(ctx, ref.WorkflowID, ref.RunID, ref.ActivityID)
 		if err == nil {
 			return l, refusal(tooLate(a, card.Bare))
 		}

@@ -114,7 +114,7 @@ func (b *Bot) askMore(ctx context.Context, i interaction, ref reference.Referenc
 	// Where Temporal does not answer soon, a rejection is asked for all the same: the submission asks Temporal again.
 	soon, stop := context.WithTimeout(ctx, lookBefore)
 	defer stop()
-	a, err := record.Read(soon, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	a, err := b.Records.Read(soon, ref.WorkflowID, ref.RunID, ref.ActivityID)
 	switch {
 	case err == nil && (a.State == record.Ended || a.State == record.Unknown):
 		return b.tellTooLate(ctx, i, at, a)
@@ -205,7 +205,7 @@ func (b *Bot) readForm(ctx context.Context, i interaction, ref reference.Referen
 		}
 		return reply{}, true
 	}
-	a, err := record.Read(ctx, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	a, err := b.Records.Read(ctx, ref.WorkflowID, ref.RunID, ref.ActivityID)
 	switch {
 	case err != nil:
 		return fault(i, b.unread(ref, err)), false
@@ -273,7 +273,7 @@ func (b *Bot) open(i interaction, sealed string) (ref reference.Reference, no re
 			return ref, refuseReference
 		}
 	}
-	if ref.Namespace != b.Namespace {
+	if ref.Namespace != b.Records.Namespace {
 		b.Log.Warn("refuse a reference of another namespace", "user", i.User.ID, "workflow_id", ref.WorkflowID)
 		return ref, refusePlace
 	}

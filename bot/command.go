@@ -68,7 +68,7 @@ func (b *Bot) greet(ctx context.Context, c command) reply {
 func (b *Bot) begin(ctx context.Context, id, summary string, workflow, input any) error {
 	_, err := b.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       id,
-		TaskQueue:                                b.TaskQueue,
+		TaskQueue:                                b.Records.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		StaticSummary:                            card.Clean(summary, 100), // Temporal takes 400 bytes.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"countersign/internal/card"
@@ -21,10 +20,8 @@ import (
 
 // Temporal is what the bot needs of Temporal; a client.Client is one.
 type Temporal interface {
-	record.Temporal
 	CompleteActivityByID(ctx context.Context, namespace, workflowID, runID, activityID string, result any, err error) error
 	UpdateWorkflow(ctx context.Context, o client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error)
-	ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
 	ExecuteWorkflow(ctx context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error)
 }
 
@@ -113,7 +110,7 @@ func (b *Bot) late(ctx context.Context, ref reference.Reference) verdict {
 		return verdict{unsure: true}
 	}
 	question, _, _, _ := workflows.SplitActivityID(ref.ActivityID)
-	return verdict{late: slices.ContainsFunc(all, func(f found) bool {
+	return verdict{late: slices.ContainsFunc(all, func(f record.Found) bool {
 		return f.Question == question && f.Outcome == "" && time.Since(f.Round.Until()) > overdue
 	})}
 }
@@ -136,12 +133,12 @@ func (b *Bot) commit(ctx context.Context, ref reference.Reference, d workflows.D
 	if !asCompletion {
 		result, failure = nil, workflows.RejectedError(d)
 	}
-	return b.Temporal.CompleteActivityByID(ctx, b.Namespace, ref.WorkflowID, ref.RunID, ref.ActivityID, result, failure)
+	return b.Temporal.CompleteActivityByID(ctx, b.Records.Namespace, ref.WorkflowID, ref.RunID, ref.ActivityID, result, failure)
 }
 
 // look reads what has become of a request after d was refused, or not answered.
 func (b *Bot) look(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
-	a, err := record.Look(ctx, b.Temporal, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	a, err := b.Records.Look(ctx, ref.WorkflowID, ref.RunID, ref.ActivityID)
 	if err != nil {
 		b.Log.Warn("look a request up", "workflow_id", ref.WorkflowID, "run_id", ref.RunID, "activity_id", ref.ActivityID, "err", err)
 		return verdict{unsure: true}

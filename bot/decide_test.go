@@ -405,7 +405,7 @@ func TestClick(t *testing.T) {
 			if tc.sealed != nil {
 				sealed = tc.sealed(sealed)
 			}
-			b.Namespace = cmp.Or(tc.place, b.Namespace)
+			b.Records.Namespace = cmp.Or(tc.place, b.Records.Namespace)
 			r := deliver(t, b, interactive, clicked(tc.who, tc.action, sealed))
 			if r.ack != tc.ack || r.body != nil {
 				t.Errorf("acknowledged %v with %v, want %v with nothing", r.ack, r.body, tc.ack)
@@ -503,7 +503,7 @@ func TestSubmit(t *testing.T) {
 		inTime(t, name, func(t *testing.T) {
 			s, f := newSlack(), cmp.Or(tc.temporal, new(fakeTemporal))
 			b, sealed := newBot(t, s, f, nil)
-			b.Namespace = cmp.Or(tc.place, b.Namespace)
+			b.Records.Namespace = cmp.Or(tc.place, b.Records.Namespace)
 			if tc.sealed != nil {
 				sealed = tc.sealed(sealed)
 			}

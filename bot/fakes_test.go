@@ -25,6 +25,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"countersign/internal/card"
+	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
@@ -494,7 +495,7 @@ func newBot(t testing.TB, s *fakeSlack, f *fakeTemporal, change func(*reference.
 		t.Fatal(err)
 	}
 	return New(Options{
-		Slack: s, Temporal: f, Namespace: "default", TaskQueue: "countersign", Keys: keys, Team: team,
+		Slack: s, Temporal: f, Records: record.Reader{Temporal: f, Namespace: "default", TaskQueue: "countersign"}, Keys: keys, Team: team,
 		Requesters: Requesters{Members: true}, APIURL: "https://slack.com/api/", HomeEvery: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}), sealed
 }

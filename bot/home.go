@@ -225,17 +225,17 @@ func digestOf(h card.Home) [sha256.Size]byte {
 
 // sections are what concerns the viewer.
 func (b *Bot) sections(ctx context.Context, v *viewer, pages map[string]int, all requests) (h card.Home) {
-	h.Waiting = b.page(ctx, v, all.now, all.open, pages[card.SectionWaiting], card.PageRows, func(l workflows.Listed) (yes, checked bool) {
+	h.Waiting = b.page(ctx, v, all.now, all.Open, pages[card.SectionWaiting], card.PageRows, func(l workflows.Listed) (yes, checked bool) {
 		return b.waits(ctx, v, l)
 	})
-	h.Asked = b.page(ctx, v, all.now, all.open, pages[card.SectionAsked], card.PageRows, v.asked)
-	h.Decided = b.page(ctx, v, all.now, all.decided, pages[card.SectionDecided], card.PageRows, func(l workflows.Listed) (yes, checked bool) {
+	h.Asked = b.page(ctx, v, all.now, all.Open, pages[card.SectionAsked], card.PageRows, v.asked)
+	h.Decided = b.page(ctx, v, all.now, all.Ended, pages[card.SectionDecided], card.PageRows, func(l workflows.Listed) (yes, checked bool) {
 		if l.Outcome == "" {
 			return false, true
 		}
 		return b.concerns(ctx, v, l)
 	})
-	h.Waiting.Truncated, h.Asked.Truncated, h.Decided.Truncated = all.openCut, all.openCut, all.decidedCut
+	h.Waiting.Truncated, h.Asked.Truncated, h.Decided.Truncated = all.OpenCut, all.OpenCut, all.EndedCut
 	return h
 }
 

@@ -20,6 +20,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"countersign/internal/card"
+	"countersign/internal/record"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
@@ -194,8 +195,8 @@ func TestHome(t *testing.T) {
 			buttons: []string{"approve", "reject", "approve", "reject", "approve", "reject"}, looked: 5,
 			change: func(t *testing.T, f *fakeTemporal, _ *fakeSlack) {
 				none := as(running(t, "none"), enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED)
-				f.closed = append(f.closed, slices.Repeat([]*workflowpb.WorkflowExecutionInfo{none}, lookAtEnded)...)
-				f.pages = lookAtEnded
+				f.closed = append(f.closed, slices.Repeat([]*workflowpb.WorkflowExecutionInfo{none}, record.LookAtEnded)...)
+				f.pages = record.LookAtEnded
 			},
 		},
 	} {

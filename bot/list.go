@@ -2,48 +2,26 @@ package bot
 
 import (
 	"context"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/converter"
 	"golang.org/x/sync/errgroup"
 
 	"countersign/internal/card"
+	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
-const (
-	// lookAtOpen and lookAtEnded are how many workflows are looked at for a list, the latest ones. Temporal cannot be
-	// asked for those that concern a person without a search attribute of our own.
-	lookAtOpen, lookAtEnded = 2000, 500
-	// recently is how long ago a request may have ended to be listed.
-	recently = 7 * 24 * time.Hour
-	// atOnce is how many workflows are described at the same time.
-	atOnce = 8
-)
+// atOnce is how many workflows are described at the same time.
+const atOnce = 8
 
-// found is a request among a workflow's.
-type found struct {
-	workflows.Listed
-	workflowID, runID string
-}
-
-// requests are the requests that a look at Temporal found, those decided last first.
+// requests are the requests that a look at Temporal found.
 type requests struct {
-	at            time.Time // when the look began
-	open, decided []found
-	// openCut and decidedCut say that there may be more than was looked at.
-	openCut, decidedCut bool
+	record.Requests
+	at time.Time // when the look began
 	// now has what was described since, by run ID, and groups the user groups: a look serves many viewers.
 	now    *sync.Map
 	groups groups
@@ -62,90 +40,17 @@ func (b *Bot) groups(ctx context.Context) groups {
 	})
 }
 
-// lookAround lists the requests of this deployment, as Temporal's visibility has them: it lags behind.
-// https://docs.temporal.io/visibility
+// lookAround lists the requests of this deployment.
 func (b *Bot) lookAround(ctx context.Context) (all requests, err error) {
 	all.at, all.now, all.groups = time.Now(), &sync.Map{}, b.groups(ctx)
-	open := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running'", b.TaskQueue)
-	ended := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus != 'Running' AND CloseTime > '%s'",
-		b.TaskQueue, time.Now().Add(-recently).UTC().Format(time.RFC3339))
-	var (
-		both                  errgroup.Group
-		running, closed       []found
-		moreRunning, moreDone bool
-	)
-	both.Go(func() (err error) {
-		running, moreRunning, err = b.scan(ctx, open, lookAtOpen)
-		return err
-	})
-	both.Go(func() (err error) {
-		closed, moreDone, err = b.scan(ctx, ended, lookAtEnded)
-		return err
-	})
-	err = both.Wait()
-	all.openCut, all.decidedCut = moreRunning, moreDone
-	for _, f := range slices.Concat(running, closed) {
-		if f.Outcome == "" {
-			all.open = append(all.open, f)
-		} else {
-			all.decided = append(all.decided, f)
-		}
-	}
-	slices.SortStableFunc(all.decided, func(a, b found) int { return b.EndedAt.Compare(a.EndedAt) })
+	all.Requests, err = b.Records.List(ctx)
 	return all, err
 }
 
-func (b *Bot) scan(ctx context.Context, query string, most int) (all []found, more bool, err error) {
-	for seen, token := 0, []byte(nil); ; {
-		r, err := b.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace: b.Namespace, Query: query, PageSize: 500, NextPageToken: token,
-		})
-		if err != nil {
-			return nil, false, err
-		}
-		for _, w := range r.GetExecutions() {
-			all = append(all, foundIn(w)...)
-		}
-		seen += len(r.GetExecutions())
-		if token = r.GetNextPageToken(); len(token) == 0 || seen >= most {
-			return all, len(token) > 0, nil
-		}
-	}
-}
-
-// foundIn reads a workflow's memo. One without requests has none.
-func foundIn(w *workflowpb.WorkflowExecutionInfo) (all []found) {
-	var listed []workflows.Listed
-	p := w.GetMemo().GetFields()[workflows.MemoRequests]
-	if p == nil || converter.GetDefaultDataConverter().FromPayload(p, &listed) != nil {
-		return nil
-	}
-	for _, l := range listed {
-		if l.Outcome == "" && w.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING { // It was terminated, say.
-			l.ActivityID, l.Outcome, l.EndedAt = "", workflows.Failed, w.GetCloseTime().AsTime()
-		}
-		all = append(all, found{l, w.GetExecution().GetWorkflowId(), w.GetExecution().GetRunId()})
-	}
-	return all
-}
-
-// describe reads a workflow's requests as they stand now. ok is false where Temporal does not have it, or it belongs to
-// another deployment.
-func (b *Bot) describe(ctx context.Context, workflowID, runID string) (all []found, ok bool, err error) {
-	d, err := b.Temporal.DescribeWorkflowExecution(ctx, workflowID, runID)
-	var gone *serviceerror.NotFound
-	switch {
-	case errors.As(err, &gone):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, err
-	}
-	info := d.GetWorkflowExecutionInfo()
-	if info.GetTaskQueue() != b.TaskQueue {
-		return nil, false, nil
-	}
-	all = foundIn(info)
-	return all, len(all) > 0, nil
+// describe reads a workflow's requests as they stand now. ok is false where there are none of this deployment.
+func (b *Bot) describe(ctx context.Context, workflowID, runID string) (all []record.Found, ok bool, err error) {
+	all, _, _, err = b.Records.Describe(ctx, workflowID, runID)
+	return all, len(all) > 0, err
 }
 
 // viewer is somebody who looks at a list.
@@ -155,7 +60,7 @@ type viewer struct {
 	active map[bool]check // whether they may decide as the member of a group, by whether guests may; as far as known
 }
 
-// check is what was found out about something; done is false where it could not be.
+// check is what was record.Found out about something; done is false where it could not be.
 type check struct{ yes, done bool }
 
 func newViewer(id string, g groups) *viewer {
@@ -168,7 +73,7 @@ func (v *viewer) asked(l workflows.Listed) (yes, checked bool) {
 }
 
 // waits says whether an open request waits for the viewer's decision. Where anyone in a channel may decide, it waits for
-// nobody in particular. checked is false where that could not be found out.
+// nobody in particular. checked is false where that could not be record.Found out.
 func (b *Bot) waits(ctx context.Context, v *viewer, l workflows.Listed) (yes, checked bool) {
 	if !l.CanDecide(v.id) {
 		return false, true
@@ -207,26 +112,26 @@ func (b *Bot) concerns(ctx context.Context, v *viewer, l workflows.Listed) (yes,
 }
 
 // describeOnce is describe, once for all who look.
-func (b *Bot) describeOnce(ctx context.Context, now *sync.Map, f found) ([]found, error) {
-	once, _ := now.LoadOrStore(f.runID, sync.OnceValues(func() ([]found, error) {
-		all, _, err := b.describe(ctx, f.workflowID, f.runID)
+func (b *Bot) describeOnce(ctx context.Context, now *sync.Map, f record.Found) ([]record.Found, error) {
+	once, _ := now.LoadOrStore(f.RunID, sync.OnceValues(func() ([]record.Found, error) {
+		all, _, err := b.describe(ctx, f.WorkflowID, f.RunID)
 		if err != nil {
-			b.Log.Warn("check a row of a list", "workflow_id", f.workflowID, "err", err)
+			b.Log.Warn("check a row of a list", "workflow_id", f.WorkflowID, "err", err)
 		}
 		return all, err
 	}))
-	return once.(func() ([]found, error))()
+	return once.(func() ([]record.Found, error))()
 }
 
 // page is the n-th page, of size rows, of those of the requests in all that match as they stand now. Each row is checked
 // with Temporal; one that cannot be is marked.
-func (b *Bot) page(ctx context.Context, v *viewer, now *sync.Map, all []found, n, size int, match func(workflows.Listed) (yes, checked bool)) (s card.Section) {
+func (b *Bot) page(ctx context.Context, v *viewer, now *sync.Map, all []record.Found, n, size int, match func(workflows.Listed) (yes, checked bool)) (s card.Section) {
 	matches := func(l workflows.Listed) bool {
 		yes, checked := match(l)
 		s.Unchecked = s.Unchecked || !checked
 		return yes
 	}
-	var matching []found
+	var matching []record.Found
 	for _, f := range all {
 		if matches(f.Listed) {
 			matching = append(matching, f)
@@ -245,17 +150,17 @@ func (b *Bot) page(ctx context.Context, v *viewer, now *sync.Map, all []found, n
 		group.Go(func() error {
 			now, err := b.describeOnce(ctx, now, f)
 			if err != nil {
-				rows[i] = &card.Row{Listed: f.Listed, WorkflowID: f.workflowID, Viewer: v.id, Unknown: true}
+				rows[i] = &card.Row{Listed: f.Listed, WorkflowID: f.WorkflowID, Viewer: v.id, Unknown: true}
 				return nil
 			}
-			at := slices.IndexFunc(now, func(o found) bool { return o.Question == f.Question })
+			at := slices.IndexFunc(now, func(o record.Found) bool { return o.Question == f.Question })
 			if at < 0 {
 				return nil
 			}
 			mu.Lock() // match may remember what it looked up
 			defer mu.Unlock()
 			if matches(now[at].Listed) {
-				rows[i] = &card.Row{Listed: now[at].Listed, WorkflowID: f.workflowID, Viewer: v.id, Reference: b.seal(now[at])}
+				rows[i] = &card.Row{Listed: now[at].Listed, WorkflowID: f.WorkflowID, Viewer: v.id, Reference: b.seal(now[at])}
 			}
 			return nil
 		})
@@ -270,24 +175,18 @@ func (b *Bot) page(ctx context.Context, v *viewer, now *sync.Map, all []found, n
 }
 
 // seal makes the reference to a request that is open; empty where that cannot be.
-func (b *Bot) seal(f found) string {
+func (b *Bot) seal(f record.Found) string {
 	if f.ActivityID == "" {
 		return ""
 	}
-	sealed, err := b.Keys.Seal(f.reference(b.Namespace))
+	sealed, err := b.Keys.Seal(b.reference(f))
 	if err != nil {
-		b.Log.Warn("seal a reference for a list", "workflow_id", f.workflowID, "err", err)
+		b.Log.Warn("seal a reference for a list", "workflow_id", f.WorkflowID, "err", err)
 	}
 	return sealed
 }
 
-func (f found) reference(namespace string) reference.Reference {
-	return reference.Of(namespace, f.workflowID, f.runID, f.ActivityID, f.Round, f.digest(), f.Counted)
-}
-
-// digest is the request's; zero where the memo has none that can be read.
-func (f found) digest() (sum [32]byte) {
-	b, _ := hex.DecodeString(f.Digest)
-	copy(sum[:], b)
-	return sum
+// reference is the one of a request that is open.
+func (b *Bot) reference(f record.Found) reference.Reference {
+	return reference.Of(b.Records.Namespace, f.WorkflowID, f.RunID, f.ActivityID, f.Round, f.Sum(), f.Counted)
 }

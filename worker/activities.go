@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
@@ -66,14 +67,14 @@ func errLocal() error {
 func (a *Activities) EndDecision(ctx context.Context, in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {
 	info := activity.GetInfo(ctx)
 	exec := info.WorkflowExecution
-	open, err := record.Look(ctx, a.Temporal, exec.ID, exec.RunID, in.ActivityID)
+	open, err := a.Records.Look(ctx, exec.ID, exec.RunID, in.ActivityID)
 	if err != nil {
 		return workflows.DecisionEnded{}, failure(err)
 	}
 	var m mark
 	open.Heartbeat(&m)
 	err = a.Temporal.CompleteActivityByID(ctx, info.Namespace, exec.ID, exec.RunID, in.ActivityID, nil,
-		temporal.NewCanceledError(workflows.Result{Outcome: in.Outcome, Changes: in.Changes, Note: in.Note}))
+		temporal.NewCanceledError(in.Result(time.Time{})))
 	if err != nil && !isNotFound(err) {
 		return workflows.DecisionEnded{}, failure(fmt.Errorf("report activity %s as cancelled: %w", in.ActivityID, err))
 	}

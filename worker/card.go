@@ -46,7 +46,7 @@ func (a *Activities) PostCard(ctx context.Context, in workflows.CardInput) (work
 // Nil says that the activity has ended; an error, that it is too early to tell.
 func (a *Activities) lost(ctx context.Context, activityID string) (*mark, error) {
 	info := activity.GetInfo(ctx)
-	open, err := record.Look(ctx, a.Temporal, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, activityID)
+	open, err := a.Records.Look(ctx, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, activityID)
 	if err != nil {
 		return nil, failure(err)
 	}

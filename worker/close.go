@@ -21,7 +21,7 @@ import (
 // the activity succeeds: there is nothing left to do.
 func (a *Activities) CloseCard(ctx context.Context, c workflows.Closing) error {
 	if c.Result.Outcome == "" {
-		ended, err := record.Look(ctx, a.Temporal, c.WorkflowID, c.RunID, c.ActivityID)
+		ended, err := a.Records.Look(ctx, c.WorkflowID, c.RunID, c.ActivityID)
 		switch {
 		case err != nil:
 			return failure(err)

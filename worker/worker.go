@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
+	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
@@ -27,10 +28,12 @@ const deadlocked = 10 * time.Second
 // Deps is what the activities work with. All fields are needed.
 type Deps struct {
 	Temporal client.Client
-	Slack    *slackapi.Client
-	Keys     *reference.Keys
-	Policy   Policy
-	Log      *slog.Logger
+	// Records reads from that client's namespace.
+	Records record.Reader
+	Slack   *slackapi.Client
+	Keys    *reference.Keys
+	Policy  Policy
+	Log     *slog.Logger
 }
 
 // New returns a worker that has everything registered and is not yet started. fatal is called where it cannot go on.

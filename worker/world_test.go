@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/testsuite"
 
+	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 	"countersign/internal/slacksim"
@@ -78,7 +79,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{T: t, sim: sim, temporal: &fakeTemporal{}, log: &logged{}}
 	w.Activities = &Activities{Deps{
-		Temporal: w.temporal, Slack: chat, Keys: keys, Log: slog.New(slog.NewTextHandler(w.log, nil)),
+		Temporal: w.temporal, Records: record.Reader{Temporal: w.temporal}, Slack: chat, Keys: keys, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 		Policy: Policy{Approvers: workflows.Approvers{Users: []string{bob}}, Deadline: 24 * time.Hour},
 	}}
 	w.env = newEnv(w.Activities)

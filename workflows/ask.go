@@ -90,6 +90,11 @@ type EndDecisionInput struct {
 	Note string `json:"note,omitempty"`
 }
 
+// Result is how a request ended that was ended so, at that time.
+func (in EndDecisionInput) Result(at time.Time) Result {
+	return Result{Outcome: in.Outcome, Changes: in.Changes, Note: in.Note, EndedAt: at}
+}
+
 // DecisionEnded is what the open activity left behind when its end was reported.
 type DecisionEnded struct {
 	Card Card `json:"card,omitzero"`
@@ -324,11 +329,7 @@ func (a *question) takeDecision() {
 func (a *question) readDecision(why EndDecisionInput) {
 	var value any
 	err := a.decision.Get(a.ctx, &value)
-	res, ok := ResultOf(a.r.Request, value, err, workflow.Now(a.ctx))
-	if why.Outcome != "" && (!ok || res.Outcome == Withdrawn) {
-		// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
-		res, ok = Result{Outcome: why.Outcome, Changes: why.Changes, Note: why.Note, EndedAt: workflow.Now(a.ctx)}, true
-	}
+	res, ok := a.r.Ended(value, err, why, workflow.Now(a.ctx))
 	if !ok {
 		if err == nil { // It was completed, with what is no answer to this question.
 			err = InvalidRequestError(res.Note)
@@ -366,7 +367,7 @@ func (a *question) endRequest(in EndDecisionInput) {
 		return
 	}
 	// It was one of several that are wanted.
-	_, a.end, a.ended = a.r.After(Result{Outcome: in.Outcome, Changes: in.Changes, Note: in.Note, EndedAt: workflow.Now(a.ctx)})
+	_, a.end, a.ended = a.r.After(in.Result(workflow.Now(a.ctx)))
 }
 
 // reportEnd has the activity reported as cancelled. It returns with what the report says; where the activity has ended

@@ -316,3 +316,13 @@ func (d Decision) anyAnswer() bool { return d.Outside() && d.Choice == "" && len
 func (d Decision) fills(role string) bool {
 	return role == "" || d.Outside() || slices.Contains(d.Roles, role)
 }
+
+// Ended reads how the round's activity ended, as [ResultOf] does. why is what we had it ended with; zero if we had not.
+func (r Round) Ended(value any, err error, why EndDecisionInput, at time.Time) (res Result, ok bool) {
+	res, ok = ResultOf(r.Request, value, err, at)
+	if why.Outcome != "" && (!ok || res.Outcome == Withdrawn) {
+		// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
+		return why.Result(at), true
+	}
+	return res, ok
+}

@@ -1,5 +1,6 @@
-// Package record reads from Temporal what has become of an open activity. Temporal's answer to a completion that came
-// too late is "not found", which never says why; this package finds out.
+// Package record reads from Temporal what has become of requests: of one by its open activity (record.go), and of those
+// that a workflow's memo or a list shows (list.go). Temporal's answer to a completion that came too late is "not found",
+// which never says why; this package finds out.
 package record
 
 import (
@@ -10,6 +11,7 @@ import (
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -25,6 +27,31 @@ import (
 type Temporal interface {
 	DescribeWorkflowExecution(ctx context.Context, workflowID, runID string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
 	GetWorkflowHistory(ctx context.Context, workflowID, runID string, isLongPoll bool, filter enumspb.HistoryEventFilterType) client.HistoryEventIterator
+	ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
+}
+
+// Reader reads requests. It may be used concurrently.
+type Reader struct {
+	Temporal Temporal
+	// Namespace and TaskQueue are those of the deployment whose requests are listed.
+	Namespace, TaskQueue string
+	// Data and Failures decode what Temporal has; they have to be those of its clients. Nil means the SDK's defaults.
+	Data     converter.DataConverter
+	Failures converter.FailureConverter
+}
+
+func (r Reader) data() converter.DataConverter {
+	if r.Data == nil {
+		return converter.GetDefaultDataConverter()
+	}
+	return r.Data
+}
+
+func (r Reader) failure(f *failurepb.Failure) error {
+	if r.Failures == nil {
+		return temporal.GetDefaultFailureConverter().FailureToError(f)
+	}
+	return r.Failures.FailureToError(f)
 }
 
 // State is where an open activity stands. The zero value says nothing: nobody has looked.
@@ -61,18 +88,19 @@ type Activity struct {
 	WorkflowClosed bool
 
 	heartbeat *commonpb.Payloads
+	data      converter.DataConverter
 }
 
 // Heartbeat decodes the activity's last heartbeat details into v. ok is false where there are none, or others.
 func (a Activity) Heartbeat(v any) (ok bool) {
-	return len(a.heartbeat.GetPayloads()) > 0 && converter.GetDefaultDataConverter().FromPayloads(a.heartbeat, v) == nil
+	return len(a.heartbeat.GetPayloads()) > 0 && a.data.FromPayloads(a.heartbeat, v) == nil
 }
 
 // Look reads what has become of an open activity, and of its request. It costs one call where the activity is pending,
 // and reads the workflow's history where it is not. Errors are those of the calls; that Temporal does not know the
 // workflow is not one.
-func Look(ctx context.Context, t Temporal, workflowID, runID, activityID string) (Activity, error) {
-	d, err := t.DescribeWorkflowExecution(ctx, workflowID, runID)
+func (r Reader) Look(ctx context.Context, workflowID, runID, activityID string) (Activity, error) {
+	d, err := r.Temporal.DescribeWorkflowExecution(ctx, workflowID, runID)
 	if notFound(err) {
 		return Activity{State: Unknown}, nil
 	}
@@ -83,13 +111,13 @@ func Look(ctx context.Context, t Temporal, workflowID, runID, activityID string)
 	// A closed workflow still lists the activities that were pending when it closed.
 	if d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		for _, p := range d.GetPendingActivities() {
-			open[p.GetActivityId()] = pending(p)
+			open[p.GetActivityId()] = r.pending(p)
 		}
 	}
 	if a, ok := open[activityID]; ok {
 		return a, nil
 	}
-	a, err := Read(ctx, t, workflowID, runID, activityID)
+	a, err := r.Read(ctx, workflowID, runID, activityID)
 	if now, ok := open[a.ID]; ok && a.State == Deciding { // A later round of the request.
 		now.Round = a.Round
 		return now, err
@@ -97,8 +125,8 @@ func Look(ctx context.Context, t Temporal, workflowID, runID, activityID string)
 	return a, err
 }
 
-func pending(p *workflowpb.PendingActivityInfo) Activity {
-	a := Activity{ID: p.GetActivityId(), State: Open, heartbeat: p.GetHeartbeatDetails(), StartedAt: p.GetLastStartedTime().AsTime()}
+func (r Reader) pending(p *workflowpb.PendingActivityInfo) Activity {
+	a := Activity{ID: p.GetActivityId(), State: Open, heartbeat: p.GetHeartbeatDetails(), data: r.data(), StartedAt: p.GetLastStartedTime().AsTime()}
 	if p.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || p.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSED {
 		a.State = Scheduled
 	}
@@ -107,8 +135,23 @@ func pending(p *workflowpb.PendingActivityInfo) Activity {
 
 // Read reads from the workflow's history what has become of a request, of which activityID names one round. Where the
 // request has not ended the state is Deciding or Between: the history alone does not say more.
-func Read(ctx context.Context, t Temporal, workflowID, runID, activityID string) (Activity, error) {
-	a, err := read(t.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT), activityID)
+func (r Reader) Read(ctx context.Context, workflowID, runID, activityID string) (Activity, error) {
+	question, _, _, ok := workflows.SplitActivityID(activityID)
+	if !ok {
+		return Activity{State: Unknown}, nil
+	}
+	return r.read(ctx, workflowID, runID, question, activityID)
+}
+
+// ReadRequest is Read for a request by its name among those of the workflow.
+func (r Reader) ReadRequest(ctx context.Context, workflowID, runID, question string) (Activity, error) {
+	return r.read(ctx, workflowID, runID, question, "")
+}
+
+// read reads the end of a request from its workflow's history. Where activityID is given it has to be one of its rounds.
+func (r Reader) read(ctx context.Context, workflowID, runID, question, activityID string) (Activity, error) {
+	events := r.Temporal.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	a, err := r.readEvents(events, question, activityID)
 	if notFound(err) {
 		return Activity{State: Unknown}, nil
 	}
@@ -118,12 +161,7 @@ func Read(ctx context.Context, t Temporal, workflowID, runID, activityID string)
 	return a, nil
 }
 
-// read reads the end of the activity's request from its workflow's history.
-func read(events client.HistoryEventIterator, activityID string) (Activity, error) {
-	question, _, _, ok := workflows.SplitActivityID(activityID)
-	if !ok {
-		return Activity{State: Unknown}, nil
-	}
+func (r Reader) readEvents(events client.HistoryEventIterator, question, activityID string) (Activity, error) {
 	var (
 		a         = Activity{State: Unknown}
 		asked     = false // the workflow had this activity
@@ -135,12 +173,7 @@ func read(events client.HistoryEventIterator, activityID string) (Activity, erro
 		if scheduled == 0 || of != scheduled {
 			return
 		}
-		res, answered := workflows.ResultOf(a.Round.Request, value, err, e.GetEventTime().AsTime())
-		if end.Outcome != "" && (!answered || res.Outcome == workflows.Withdrawn) {
-			// The server does not know why it was cancelled where no attempt had the activity, or the last one failed.
-			res = workflows.Result{Outcome: end.Outcome, Changes: end.Changes, Note: end.Note, EndedAt: e.GetEventTime().AsTime()}
-			answered = true
-		}
+		res, answered := a.Round.Ended(value, err, end, e.GetEventTime().AsTime())
 		if !answered {
 			res.Decisions, res.Changes = a.Round.Decisions, a.Round.Changes
 			a.State, a.Result = Ended, res
@@ -149,9 +182,7 @@ func read(events client.HistoryEventIterator, activityID string) (Activity, erro
 		next, result, ended := a.Round.After(res)
 		if !ended && end.Outcome != "" && end.Outcome != workflows.Changed {
 			// A decision came first, one of several that are wanted: the workflow ends the request all the same.
-			next, result, ended = next.After(workflows.Result{
-				Outcome: end.Outcome, Changes: end.Changes, Note: end.Note, EndedAt: e.GetEventTime().AsTime(),
-			})
+			next, result, ended = next.After(end.Result(e.GetEventTime().AsTime()))
 		}
 		if a.Round, a.State = next, Between; ended {
 			a.State, a.Result = Ended, result
@@ -168,34 +199,34 @@ func read(events client.HistoryEventIterator, activityID string) (Activity, erro
 			s := e.GetActivityTaskScheduledEventAttributes()
 			if q, _, _, ok := workflows.SplitActivityID(s.GetActivityId()); ok && q == question {
 				scheduled, a.State, a.ID, end = e.GetEventId(), Deciding, s.GetActivityId(), workflows.EndDecisionInput{}
-				a.Round = input[workflows.Round](s.GetInput())
-				asked = asked || a.ID == activityID
+				a.Round = input[workflows.Round](r, s.GetInput())
+				asked = asked || activityID == "" || a.ID == activityID
 			}
 			switch s.GetActivityType().GetName() {
 			case workflows.EndDecision:
-				if in := input[workflows.EndDecisionInput](s.GetInput()); in.ActivityID == a.ID {
+				if in := input[workflows.EndDecisionInput](r, s.GetInput()); in.ActivityID == a.ID {
 					end = in
 				}
 			case workflows.CloseCard, workflows.TellRequester:
 				// How it ended, in the workflow's own words.
-				c := input[workflows.Closing](s.GetInput())
+				c := input[workflows.Closing](r, s.GetInput())
 				if q, _, _, ok := workflows.SplitActivityID(c.ActivityID); ok && q == question && c.Result.Outcome != "" {
 					a.State, a.Result = Ended, c.Result
 				}
 			}
 		case e.GetActivityTaskCompletedEventAttributes() != nil:
 			c := e.GetActivityTaskCompletedEventAttributes()
-			v, err := value(c.GetResult())
+			v, err := r.value(c.GetResult())
 			finish(e, c.GetScheduledEventId(), v, err)
 		case e.GetActivityTaskFailedEventAttributes() != nil:
 			f := e.GetActivityTaskFailedEventAttributes()
-			finish(e, f.GetScheduledEventId(), nil, temporal.GetDefaultFailureConverter().FailureToError(f.GetFailure()))
+			finish(e, f.GetScheduledEventId(), nil, r.failure(f.GetFailure()))
 		case e.GetActivityTaskTimedOutEventAttributes() != nil:
 			t := e.GetActivityTaskTimedOutEventAttributes()
-			finish(e, t.GetScheduledEventId(), nil, temporal.GetDefaultFailureConverter().FailureToError(t.GetFailure()))
+			finish(e, t.GetScheduledEventId(), nil, r.failure(t.GetFailure()))
 		case e.GetActivityTaskCanceledEventAttributes() != nil:
 			c := e.GetActivityTaskCanceledEventAttributes()
-			finish(e, c.GetScheduledEventId(), nil, canceled(c.GetDetails()))
+			finish(e, c.GetScheduledEventId(), nil, r.canceled(c.GetDetails()))
 		}
 	}
 	if !asked {
@@ -235,23 +266,23 @@ func workflowEnd(e *historypb.HistoryEvent) (note string, closed bool) {
 }
 
 // input decodes an activity's input. One that is none leaves the zero value, and a card without its text.
-func input[T any](p *commonpb.Payloads) (v T) {
-	_ = converter.GetDefaultDataConverter().FromPayloads(p, &v)
+func input[T any](r Reader, p *commonpb.Payloads) (v T) {
+	_ = r.data().FromPayloads(p, &v)
 	return v
 }
 
 // value decodes a result without a type; nil where there is none.
-func value(result *commonpb.Payloads) (v any, err error) {
+func (r Reader) value(result *commonpb.Payloads) (v any, err error) {
 	if len(result.GetPayloads()) > 0 {
-		err = converter.GetDefaultDataConverter().FromPayloads(result, &v)
+		err = r.data().FromPayloads(result, &v)
 	}
 	return v, err
 }
 
 // canceled is the error that a workflow sees for an ActivityTaskCanceled event with these details.
-func canceled(details *commonpb.Payloads) error {
+func (r Reader) canceled(details *commonpb.Payloads) error {
 	var end workflows.Result
-	if len(details.GetPayloads()) == 0 || converter.GetDefaultDataConverter().FromPayloads(details, &end) != nil {
+	if len(details.GetPayloads()) == 0 || r.data().FromPayloads(details, &end) != nil {
 		return temporal.NewCanceledError()
 	}
 	return temporal.NewCanceledError(end)

@@ -51,6 +51,10 @@ func (f *fake) DescribeWorkflowExecution(context.Context, string, string) (*work
 	}, f.describe
 }
 
+func (f *fake) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (f *fake) GetWorkflowHistory(context.Context, string, string, bool, enumspb.HistoryEventFilterType) client.HistoryEventIterator {
 	return &iterator{f.history, f.read}
 }
@@ -204,7 +208,7 @@ func TestLookAtTheHistory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, err := Look(t.Context(), &fake{history: history(t, tc.events...)}, "greet-1", "run-1", id)
+			a, err := Reader{Temporal: &fake{history: history(t, tc.events...)}}.Look(t.Context(), "greet-1", "run-1", id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +262,7 @@ func TestLookAtWhatIsPending(t *testing.T) {
 				},
 				read: errors.New("the history is read"),
 			}
-			a, err := Look(t.Context(), f, "greet-1", "run-1", id)
+			a, err := Reader{Temporal: f}.Look(t.Context(), "greet-1", "run-1", id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,7 +280,7 @@ func TestLookAtWhatIsPending(t *testing.T) {
 			pending: []*workflowpb.PendingActivityInfo{pendingInfo(t, id, enumspb.PENDING_ACTIVITY_STATE_STARTED, nil)},
 			history: history(t, scheduled(id, 5), event(9, "WORKFLOW_EXECUTION_TERMINATED", `{}`)),
 		}
-		if a, err := Look(t.Context(), f, "greet-1", "run-1", id); err != nil || a.State != Ended || !a.WorkflowClosed {
+		if a, err := (Reader{Temporal: f}).Look(t.Context(), "greet-1", "run-1", id); err != nil || a.State != Ended || !a.WorkflowClosed {
 			t.Errorf("Look = %+v, %v; want it ended", a, err)
 		}
 	})
@@ -290,8 +294,8 @@ func TestHeartbeat(t *testing.T) {
 	}{
 		"none":            {Activity{}, false},
 		"empty":           {Activity{heartbeat: &commonpb.Payloads{}}, false},
-		"somebody else's": {pending(pendingInfo(t, id, enumspb.PENDING_ACTIVITY_STATE_STARTED, []int{1})), false},
-		"a card":          {pending(pendingInfo(t, id, enumspb.PENDING_ACTIVITY_STATE_STARTED, posted)), true},
+		"somebody else's": {Reader{}.pending(pendingInfo(t, id, enumspb.PENDING_ACTIVITY_STATE_STARTED, []int{1})), false},
+		"a card":          {Reader{}.pending(pendingInfo(t, id, enumspb.PENDING_ACTIVITY_STATE_STARTED, posted)), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -318,7 +322,7 @@ func TestLookFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, err := Look(t.Context(), tc.temporal, "greet-1", "run-1", id)
+			a, err := Reader{Temporal: tc.temporal}.Look(t.Context(), "greet-1", "run-1", id)
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("Look: %v, want %v", err, tc.want)
 			}
@@ -336,7 +340,7 @@ func TestLookFails(t *testing.T) {
 func TestRequestThatIsNone(t *testing.T) {
 	t.Parallel()
 	strange := event(5, "ACTIVITY_TASK_SCHEDULED", fmt.Sprintf(`{"activityId":%q,"input":%s}`, id, payloads([]int{1})))
-	a, err := Look(t.Context(), &fake{history: history(t, strange, event(7, "ACTIVITY_TASK_COMPLETED", `{"scheduledEventId":"5"}`))}, "greet-1", "run-1", id)
+	a, err := Reader{Temporal: &fake{history: history(t, strange, event(7, "ACTIVITY_TASK_COMPLETED", `{"scheduledEventId":"5"}`))}}.Look(t.Context(), "greet-1", "run-1", id)
 	if err != nil || a.State != Ended || a.Round.Title != "" || a.Result.Outcome != workflows.Approved {
 		t.Errorf("Look = %+v, %v; want an end of an empty request", a, err)
 	}
@@ -520,8 +524,8 @@ func TestRounds(t *testing.T) {
 			}
 			f := &fake{history: history(t, tc.events...)}
 			for read, do := range map[string]func() (Activity, error){
-				"Look": func() (Activity, error) { return Look(t.Context(), f, "ask-1", "run-1", tc.of) },
-				"Read": func() (Activity, error) { return Read(t.Context(), f, "ask-1", "run-1", tc.of) },
+				"Look": func() (Activity, error) { return Reader{Temporal: f}.Look(t.Context(), "ask-1", "run-1", tc.of) },
+				"Read": func() (Activity, error) { return Reader{Temporal: f}.Read(t.Context(), "ask-1", "run-1", tc.of) },
 			} {
 				a, err := do()
 				if err != nil {
@@ -566,7 +570,7 @@ func TestRounds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, err := Look(t.Context(), tc.f, "ask-1", "run-1", tc.of)
+			a, err := Reader{Temporal: tc.f}.Look(t.Context(), "ask-1", "run-1", tc.of)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -594,7 +598,7 @@ func TestNoRound(t *testing.T) {
 		"AB2CDE-1-decision-0-0000aaaa", "AB2CDE-1-decision-01-0000aaaa", "AB2CDE-1-decision-x-0000aaaa", "AB2CDE-1-decision--1-0000aaaa",
 	} {
 		f := &fake{history: history(t, asked(5, activityID, workflows.Round{Request: question, Number: 1}), completed(6, 5, true))}
-		if a, err := Look(t.Context(), f, "greet-1", "run-1", activityID); err != nil || a.State != Unknown {
+		if a, err := (Reader{Temporal: f}).Look(t.Context(), "greet-1", "run-1", activityID); err != nil || a.State != Unknown {
 			t.Errorf("Look at %q = %+v, %v; want it unknown", activityID, a, err)
 		}
 	}

@@ -1,0 +1,128 @@
+package record
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"golang.org/x/sync/errgroup"
+
+	"countersign/workflows"
+)
+
+const (
+	// LookAtOpen and LookAtEnded are how many workflows are looked at for a list, the latest ones. Temporal cannot be
+	// asked for those that concern a person without a search attribute of our own.
+	LookAtOpen, LookAtEnded = 2000, 500
+	// recently is how long ago a request may have ended to be listed.
+	recently = 7 * 24 * time.Hour
+)
+
+// Found is a request among a workflow's.
+type Found struct {
+	workflows.Listed
+	WorkflowID, RunID string
+}
+
+// Sum is the request's digest; zero where the memo has none that can be read.
+func (f Found) Sum() (sum [32]byte) {
+	b, _ := hex.DecodeString(f.Digest)
+	copy(sum[:], b)
+	return sum
+}
+
+// Requests are the requests that a look at Temporal found, those that ended last first.
+type Requests struct {
+	Open, Ended []Found
+	// OpenCut and EndedCut say that there may be more than was looked at.
+	OpenCut, EndedCut bool
+}
+
+// List lists the requests of the deployment, as Temporal's visibility has them: it lags behind.
+// https://docs.temporal.io/visibility
+func (r Reader) List(ctx context.Context) (all Requests, err error) {
+	open := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running'", r.TaskQueue)
+	ended := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus != 'Running' AND CloseTime > '%s'",
+		r.TaskQueue, time.Now().Add(-recently).UTC().Format(time.RFC3339))
+	var (
+		both            errgroup.Group
+		running, closed []Found
+	)
+	both.Go(func() (err error) {
+		running, all.OpenCut, err = r.scan(ctx, open, LookAtOpen)
+		return err
+	})
+	both.Go(func() (err error) {
+		closed, all.EndedCut, err = r.scan(ctx, ended, LookAtEnded)
+		return err
+	})
+	err = both.Wait()
+	for _, f := range slices.Concat(running, closed) {
+		if f.Outcome == "" {
+			all.Open = append(all.Open, f)
+		} else {
+			all.Ended = append(all.Ended, f)
+		}
+	}
+	slices.SortStableFunc(all.Ended, func(a, b Found) int { return b.EndedAt.Compare(a.EndedAt) })
+	return all, err
+}
+
+func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, more bool, err error) {
+	for seen, token := 0, []byte(nil); ; {
+		page, err := r.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: r.Namespace, Query: query, PageSize: 500, NextPageToken: token,
+		})
+		if err != nil {
+			return nil, false, err
+		}
+		for _, w := range page.GetExecutions() {
+			all = append(all, r.foundIn(w)...)
+		}
+		seen += len(page.GetExecutions())
+		if token = page.GetNextPageToken(); len(token) == 0 || seen >= most {
+			return all, len(token) > 0, nil
+		}
+	}
+}
+
+// foundIn reads a workflow's memo. One without requests has none.
+func (r Reader) foundIn(w *workflowpb.WorkflowExecutionInfo) (all []Found) {
+	var listed []workflows.Listed
+	p := w.GetMemo().GetFields()[workflows.MemoRequests]
+	if p == nil || r.data().FromPayload(p, &listed) != nil {
+		return nil
+	}
+	for _, l := range listed {
+		if l.Outcome == "" && w.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING { // It was terminated, say.
+			l.ActivityID, l.Outcome, l.EndedAt = "", workflows.Failed, w.GetCloseTime().AsTime()
+		}
+		all = append(all, Found{l, w.GetExecution().GetWorkflowId(), w.GetExecution().GetRunId()})
+	}
+	return all
+}
+
+// Describe reads a workflow's requests as they stand now; running says whether the workflow runs. ok is false where
+// Temporal does not have it, or it belongs to another deployment.
+func (r Reader) Describe(ctx context.Context, workflowID, runID string) (all []Found, running, ok bool, err error) {
+	d, err := r.Temporal.DescribeWorkflowExecution(ctx, workflowID, runID)
+	var gone *serviceerror.NotFound
+	switch {
+	case errors.As(err, &gone):
+		return nil, false, false, nil
+	case err != nil:
+		return nil, false, false, err
+	}
+	info := d.GetWorkflowExecutionInfo()
+	if info.GetTaskQueue() != r.TaskQueue {
+		return nil, false, false, nil
+	}
+	return r.foundIn(info), info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, true, nil
+}
