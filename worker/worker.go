@@ -48,10 +48,13 @@ func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 	return w
 }
 
-// Register registers the workflows, and the activities under the names that package workflows gives them.
+// Register registers the workflows, the activities under the names that package workflows gives them, and the Nexus
+// service.
 func Register(w worker.Registry, d Deps) {
 	w.RegisterWorkflow(workflows.Greeting)
 	w.RegisterWorkflow(workflows.Approval)
+	w.RegisterWorkflow(workflows.ApprovalForCaller)
 	w.RegisterWorkflow(workflows.CloseCardLater)
 	w.RegisterActivity(&Activities{d})
+	w.RegisterNexusService(newNexusService(d.Policy))
 }

@@ -13,8 +13,12 @@ import (
 // type [ErrTypeRejected], with the [Decision] as its details, where it was rejected and the request says
 // fail_on_reject. It ends cancelled where its caller cancels it before the request has ended.
 func Approval(ctx workflow.Context, r Request) (Result, error) {
-	q := NewRequests(ctx)
-	res, err := q.Ask(ctx, r)
+	res, err := NewRequests(ctx).Ask(ctx, r)
+	return approved(r, res, err)
+}
+
+// approved is what [Approval] returns for what Ask did.
+func approved(r Request, res Result, err error) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
@@ -22,11 +26,7 @@ func Approval(ctx workflow.Context, r Request) (Result, error) {
 	case res.Outcome == Withdrawn && !byPerson:
 		return Result{}, temporal.NewCanceledError(res)
 	case res.Outcome == Rejected && r.FailOnReject:
-		d, ok := res.Decision()
-		if !ok {
-			d = Decision{Outcome: Rejected, At: res.EndedAt, Reason: "nobody decided in time"}
-		}
-		return Result{}, RejectedError(d)
+		return Result{}, RejectedError(res.Rejection())
 	}
 	return res, nil
 }

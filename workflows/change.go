@@ -27,22 +27,22 @@ const (
 
 // Change is a change of an open request.
 type Change struct {
-	Kind ChangeKind `json:"change"`
+	Kind ChangeKind `json:"change"` // what is changed
 	// By is who changes it; zero where it was time.
 	By Person `json:"by,omitzero"`
 	// Groups are those, of the groups that may decide, which the person is a member of: the sender has to have checked.
 	Groups []string `json:"groups,omitempty"`
-	// Via is the door that it came through.
+	// Via is where it came in.
 	Via Door      `json:"via,omitempty"`
 	At  time.Time `json:"at,omitzero"` // when it was made; the workflow sets it
 	// Question is the question that is changed, of those that the workflow asks; empty where it asks one.
 	Question string `json:"question,omitempty"`
 
-	Longer    Duration  `json:"longer,omitempty"` // Extend: how much longer; the workflow makes Until of it
-	Until     time.Time `json:"until,omitzero"`   // Extend: the new deadline
-	To        string    `json:"to,omitempty"`     // Delegate: a Slack user ID
-	Role      string    `json:"role,omitempty"`   // Escalate: the role that Approvers fill; the workflow sets both
-	Approvers Approvers `json:"approvers,omitzero"`
+	Longer    Duration  `json:"longer,omitempty"`   // [Extend]: how much longer; the workflow makes Until of it
+	Until     time.Time `json:"until,omitzero"`     // [Extend]: the new deadline
+	To        string    `json:"to,omitempty"`       // [Delegate]: the Slack user ID of who has the place now
+	Role      string    `json:"role,omitempty"`     // [Escalate]: the role that Approvers fill; the workflow sets it
+	Approvers Approvers `json:"approvers,omitzero"` // [Escalate]: who may decide then too; the workflow sets them
 }
 
 // Apply returns the round as it stands after c at that time. The error, of type [ErrTypeNotChanged], says why c may not

@@ -15,7 +15,7 @@ import (
 // Request is what is asked of people. It is shown on the card, and its [Request.Digest] goes into every decision. What
 // is not set is left to the deployment's configuration, or takes the default that its field names.
 //
-// Text of all fields is untrusted: in it "<@U…>" is shown as a person, and nothing else is markup, but for Text.
+// All that is written in it is untrusted: "<@U…>" is shown as a person, and nothing else is markup, but in Text.
 type Request struct {
 	// Title says in a few words what is to be approved; at most 150 characters.
 	Title string `json:"title"`
@@ -67,7 +67,7 @@ type Request struct {
 
 	// TellRequester tells the requester of the outcome in a direct message too.
 	TellRequester bool `json:"tell_requester,omitempty"`
-	// FailOnReject makes [Approval] fail with [ErrTypeRejected] on a rejection, instead of returning it.
+	// FailOnReject makes [Approval] fail on a rejection, with an error of type [ErrTypeRejected], instead of returning it.
 	FailOnReject bool `json:"fail_on_reject,omitempty"`
 
 	// Malformed says which value was of the wrong type in the JSON that the request was read from. It is a fault.
@@ -187,14 +187,14 @@ func (c Choice) String() string {
 
 // Input is a value that who approves fills in, or leaves as it is.
 type Input struct {
-	Name     string    `json:"name"`            // key in the result
-	Label    string    `json:"label,omitempty"` // at most 75 characters; empty means Name
-	Type     InputType `json:"type,omitempty"`  // empty means [TextInput]
-	Options  []Choice  `json:"options,omitempty"`
-	Initial  Text      `json:"initial,omitempty"` // the value before anybody changes it
-	Optional bool      `json:"optional,omitempty"`
-	Lines    bool      `json:"lines,omitempty"` // of [TextInput]: may have several lines
-	Hint     string    `json:"hint,omitempty"`  // at most 150 characters
+	Name     string    `json:"name"`               // key in the result: at most 50 letters, digits, _ and -
+	Label    string    `json:"label,omitempty"`    // at most 75 characters; empty means Name
+	Type     InputType `json:"type,omitempty"`     // empty means [TextInput]
+	Options  []Choice  `json:"options,omitempty"`  // of [SelectInput], and of it alone: at most 100
+	Initial  Text      `json:"initial,omitempty"`  // the value before anybody changes it
+	Optional bool      `json:"optional,omitempty"` // may be left empty
+	Lines    bool      `json:"lines,omitempty"`    // of [TextInput]: may have several lines
+	Hint     string    `json:"hint,omitempty"`     // at most 150 characters
 }
 
 // InputType is what a value of an [Input] is. All values are text in JSON.
@@ -222,8 +222,8 @@ const (
 // Escalation adds approvers where a request has waited for long.
 type Escalation struct {
 	After     Duration  `json:"after"`          // since the request was asked
-	Role      string    `json:"role,omitempty"` // which of the request's Roles they fill; empty where it has none
-	Approvers Approvers `json:"approvers"`
+	Role      string    `json:"role,omitempty"` // which of the request's roles they fill; empty where it has none
+	Approvers Approvers `json:"approvers"`      // who may decide then too
 }
 
 // Duration is a length of time as text: "90m", "24h", "1h30m" or "3d". In JSON a number means seconds.
@@ -310,7 +310,7 @@ type Card struct {
 
 // Person is who decided, as Slack reported the click.
 type Person struct {
-	ID   string `json:"id,omitempty"`
-	Name string `json:"name,omitempty"`
+	ID   string `json:"id,omitempty"`   // Slack user ID
+	Name string `json:"name,omitempty"` // the person's name in Slack
 	Team string `json:"team,omitempty"` // ID of the person's workspace
 }

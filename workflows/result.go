@@ -53,22 +53,24 @@ const (
 // Decision is one person's approve or reject. It is the result of the open activity, or, for a rejection, the details
 // of its failure.
 type Decision struct {
-	Outcome Outcome `json:"outcome"` // Approved or Rejected
-	// By is zero for a decision that was made outside Slack, in Temporal's UI or CLI.
+	Outcome Outcome `json:"outcome"` // [Approved] or [Rejected]
+	// By is who decided; nobody where the decision was made outside Slack, in Temporal's UI or CLI.
 	By  Person    `json:"by,omitzero"`
-	At  time.Time `json:"at,omitzero"`
-	Via Door      `json:"via,omitempty"`
+	At  time.Time `json:"at,omitzero"`   // when it was made
+	Via Door      `json:"via,omitempty"` // where it came in
 	// Reason is why it was rejected, or the comment of who approved.
 	Reason string `json:"reason,omitempty"`
-	// Choice is the value of the choice that was made, and Option its number from 1, by which a click says it.
+	// Choice is the value of the choice that was made.
 	Choice string `json:"choice,omitempty"`
-	Option int    `json:"option,omitempty"`
+	// Option is the number of that choice, from 1, by which a click says it.
+	Option int `json:"option,omitempty"`
 	// Inputs are the values of the request's inputs, by their names.
 	Inputs map[string]string `json:"inputs,omitempty"`
-	// Roles are those that the person may fill, as was checked with Slack, and Role is the one that they filled.
+	// Roles are those of the request's that the person may fill, as was checked with Slack.
 	Roles []string `json:"roles,omitempty"`
-	Role  string   `json:"role,omitempty"`
-	// Digest is the hex form of [Request.Digest] for the request that the person saw.
+	// Role is the one of them that they filled.
+	Role string `json:"role,omitempty"`
+	// Digest is the SHA-256 of the request that the person saw, in hex.
 	Digest string `json:"digest,omitempty"`
 	// Card is the message that was clicked.
 	Card Card `json:"card,omitzero"`
@@ -79,23 +81,27 @@ func (d Decision) Outside() bool { return d.By.ID == "" }
 
 // Result is how a request ended, with its decisions.
 type Result struct {
+	// Outcome is [Approved], [Rejected], [Expired] or [Withdrawn] where [Approval] returns it.
 	Outcome Outcome `json:"outcome"`
 	// Decisions are all that were made, in their order; who decided the same twice is there once.
 	Decisions []Decision `json:"decisions,omitempty"`
-	// Choice and Inputs are what was approved, where the request asks for them.
-	Choice string            `json:"choice,omitempty"`
+	// Choice is the value of the choice that was approved, where the request has any.
+	Choice string `json:"choice,omitempty"`
+	// Inputs are the values that were approved, by the names of the request's inputs.
 	Inputs map[string]string `json:"inputs,omitempty"`
 	// ByDeadline: nobody decided in time, and the request says that this is its outcome then.
 	ByDeadline bool `json:"by_deadline,omitempty"`
 	// Changes are all that were made while it was open, a withdrawal among them.
 	Changes []Change `json:"changes,omitempty"`
-	Card    Card     `json:"card,omitzero"`
+	// Card is the message that showed the request.
+	Card Card `json:"card,omitzero"`
 	// Permalink is the card's address for a browser; empty where Slack did not tell it.
-	Permalink string    `json:"permalink,omitempty"`
-	EndedAt   time.Time `json:"ended_at,omitzero"`
-	// Digest is the hex form of [Request.Digest], for the request with the deployment's defaults.
+	Permalink string `json:"permalink,omitempty"`
+	// EndedAt is when the request ended.
+	EndedAt time.Time `json:"ended_at,omitzero"`
+	// Digest is the SHA-256, in hex, of the request with the deployment's defaults.
 	Digest string `json:"digest,omitempty"`
-	// Note says why, in a sentence for people, where the outcome is Failed.
+	// Note says why, in a sentence for people, where the outcome is [Failed].
 	Note string `json:"note,omitempty"`
 }
 
@@ -105,6 +111,15 @@ func (r Result) Decision() (d Decision, ok bool) {
 		return Decision{}, false
 	}
 	return r.Decisions[len(r.Decisions)-1], true
+}
+
+// Rejection is the decision that rejected the request: nobody's where the deadline did.
+func (r Result) Rejection() Decision {
+	d, ok := r.Decision()
+	if !ok {
+		d = Decision{Outcome: Rejected, At: r.EndedAt, Reason: "nobody decided in time"}
+	}
+	return d
 }
 
 // Withdrawal is the change by which a person ended the request; ok is false where none did.

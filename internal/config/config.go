@@ -32,6 +32,7 @@ const (
 	Bot                // bot alone: needs what Run needs
 	Worker             // worker alone: receives nothing from Slack
 	Demo               // bot and worker with a stand-in for Slack: requires nothing
+	Client             // neither: speaks to Temporal alone, and requires nothing
 )
 
 // Config is the configuration of a process. Its fields stand in the order of .env.example.
@@ -66,6 +67,10 @@ type Config struct {
 	Deadline time.Duration `env:"DEADLINE" envDefault:"24h"`
 	// ReferenceKeys seal and open the references. Nil in the demo.
 	ReferenceKeys *reference.Keys `env:"REFERENCE_KEYS" json:"-"`
+	// PayloadKeys encrypt what Temporal stores. Nil means that it is stored as it is.
+	PayloadKeys *reference.Keys `env:"PAYLOAD_KEYS" json:"-"`
+	// AllowOutsideDecisions lets `countersign decide` decide requests.
+	AllowOutsideDecisions bool `env:"ALLOW_OUTSIDE_DECISIONS" envDefault:"false"`
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 	// LogFormat is text or json.
@@ -80,18 +85,13 @@ const (
 // Load reads the configuration from environ, which is as os.Environ gives it, and from the file at dotenvPath, which
 // need not exist; an empty path means none. The error is an *Error with every fault.
 //
-// The demo has a Slack with people of its own, and keys: for it SLACK_*, APPROVERS, REQUESTERS and REFERENCE_KEYS are
-// ignored, and temporal.toml is read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set.
+// The demo has a Slack with people of its own, and keys: for it SLACK_*, APPROVERS, REQUESTERS, REFERENCE_KEYS and
+// PAYLOAD_KEYS are ignored, for a client all that is Slack's, and for the demo temporal.toml is read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set.
 func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 	var f faults
 	vars := merge(environ, dotenvPath, &f)
-	if role == Demo {
-		for _, name := range []string{
-			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_API_URL",
-			"APPROVERS", "REQUESTERS", "REFERENCE_KEYS",
-		} {
-			delete(vars, name)
-		}
+	for _, name := range ignored(role) {
+		delete(vars, name)
 	}
 	var c Config
 	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
@@ -100,13 +100,29 @@ func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 	f.slack(role, vars)
 	f.values(&c)
 	c.Temporal = temporal(role, vars, &f)
-	if role != Demo && vars["REFERENCE_KEYS"] == "" {
+	f.codec(&c)
+	if role != Demo && role != Client && vars["REFERENCE_KEYS"] == "" {
 		f.add("REFERENCE_KEYS", "is missing", "run `countersign key` and put its output here")
 	}
 	if len(f) > 0 {
 		return Config{}, f.error()
 	}
 	return c, nil
+}
+
+// ignored are the variables that do not count for the role.
+func ignored(role Role) []string {
+	slack := []string{
+		"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_API_URL", "APPROVERS", "REQUESTERS", "REFERENCE_KEYS",
+	}
+	switch role {
+	case Demo:
+		return append(slack, "PAYLOAD_KEYS")
+	case Client:
+		return append(slack, "LISTEN_ADDRESS", "DEADLINE")
+	default:
+		return nil
+	}
 }
 
 // Approvers are the people who may decide.
@@ -271,11 +287,11 @@ func (f *faults) parse(err error, vars map[string]string) {
 			f.add(name, one.Err.Error(), "list user IDs (U… or W…), user-group IDs (S…) or the word channel, separated by commas")
 		case "REQUESTERS":
 			f.add(name, one.Err.Error(), "list user IDs (U… or W…), user-group IDs (S…) or the word members, separated by commas")
-		case "ALLOW_SELF_APPROVAL", "ALLOW_GUESTS", "ALLOW_APPROVAL_ON_EXPIRY":
+		case "ALLOW_SELF_APPROVAL", "ALLOW_GUESTS", "ALLOW_APPROVAL_ON_EXPIRY", "ALLOW_OUTSIDE_DECISIONS":
 			f.add(name, "is "+value, "write true or false")
 		case "DEADLINE":
 			f.add(name, "is "+value, "write a duration such as 90m, 24h or 168h")
-		case "REFERENCE_KEYS":
+		case "REFERENCE_KEYS", "PAYLOAD_KEYS":
 			f.add(name, "is malformed", one.Err.Error())
 		case "LOG_LEVEL":
 			f.add(name, "is "+value, "write debug, info, warn or error")
@@ -295,7 +311,7 @@ func (f *faults) slack(role Role, vars map[string]string) {
 	switch {
 	case bot != "":
 		f.token("SLACK_BOT_TOKEN", bot, "xoxb-", botHelp)
-	case role != Demo:
+	case role != Demo && role != Client:
 		f.add("SLACK_BOT_TOKEN", "is missing", botHelp)
 	}
 	if app != "" {
@@ -398,6 +414,8 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("REQUESTERS", c.Requesters.String()),
 		slog.Duration("DEADLINE", c.Deadline),
 		slog.String("REFERENCE_KEYS", strings.Join(c.ReferenceKeys.IDs(), ",")),
+		slog.String("PAYLOAD_KEYS", strings.Join(c.PayloadKeys.IDs(), ",")),
+		slog.Bool("ALLOW_OUTSIDE_DECISIONS", c.AllowOutsideDecisions),
 		slog.String("LOG_LEVEL", c.LogLevel.String()),
 		slog.String("LOG_FORMAT", c.LogFormat),
 	}

@@ -9,6 +9,11 @@ import (
 	"github.com/BurntSushi/toml"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/converter"
+	temporalsdk "go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"countersign/internal/codec"
 )
 
 // The defaults of the Temporal CLI and of its SDKs.
@@ -58,12 +63,33 @@ func temporal(role Role, vars map[string]string, f *faults) client.Options {
 			}
 		}
 	}
-	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
+	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{IncludeRemoteCodec: true})
 	if err != nil {
 		f.add("TEMPORAL_TLS_*", "cannot be used", err.Error())
 		return client.Options{}
 	}
 	return options
+}
+
+// codec has what Temporal stores encrypted: with PAYLOAD_KEYS, or by the codec server of temporal.toml. The messages of
+// failures are encrypted too, for they have what people wrote.
+// https://docs.temporal.io/failure-converter
+func (f *faults) codec(c *Config) {
+	switch remote := c.Temporal.DataConverter; {
+	case remote != nil && c.PayloadKeys != nil:
+		f.add("PAYLOAD_KEYS", "is set, and so is a codec endpoint for Temporal", "use one of them")
+		return
+	case remote != nil:
+		// It asks a server, and may do so for longer than a workflow may compute.
+		c.Temporal.DataConverter = workflow.DataConverterWithoutDeadlockDetection(remote)
+	case c.PayloadKeys != nil:
+		c.Temporal.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec.Codec{Keys: c.PayloadKeys})
+	default:
+		return
+	}
+	c.Temporal.FailureConverter = temporalsdk.NewDefaultFailureConverter(temporalsdk.DefaultFailureConverterOptions{
+		DataConverter: c.Temporal.DataConverter, EncodeCommonAttributes: true,
+	})
 }
 
 // temporalFile adds the fault that err tells of. The error of a malformed file may show a secret and is not used.

@@ -124,6 +124,24 @@ func parseKey(s string) (key, error) {
 	return key{id: id, prefix: version + "." + id + ".", aead: aead}, nil
 }
 
+// Encrypt encrypts with the first key, which has the ID.
+func (k *Keys) Encrypt(plain []byte) (id string, sealed []byte) {
+	return k.keys[0].id, k.keys[0].aead.Seal(nil, nil, plain, nil)
+}
+
+// Decrypt decrypts what Encrypt made with the key of that ID.
+func (k *Keys) Decrypt(id string, sealed []byte) ([]byte, error) {
+	key, ok := k.find(id)
+	if !ok {
+		return nil, fmt.Errorf("there is no key %.20q: the keys are %s", id, strings.Join(k.IDs(), ", "))
+	}
+	plain, err := key.aead.Open(nil, nil, sealed, nil)
+	if err != nil {
+		return nil, errors.New("it was changed, or made with another key")
+	}
+	return plain, nil
+}
+
 // UnmarshalText reads keys as ParseKeys does.
 func (k *Keys) UnmarshalText(text []byte) error {
 	parsed, err := ParseKeys(string(text))

@@ -1,0 +1,41 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/nexus-rpc/sdk-go/nexus"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporalnexus"
+
+	"countersign/internal/card"
+	"countersign/workflows"
+)
+
+// NexusService and NexusOperation are the names by which callers in other namespaces ask: [workflows.Request] →
+// [workflows.Result]. https://docs.temporal.io/nexus
+const (
+	NexusService   = "approvals"
+	NexusOperation = "request"
+)
+
+// newNexusService is the service of the operation that runs [workflows.Approval]: to cancel it cancels the workflow, and
+// with it the card. Where the operation has a time-out, the request expires before that.
+func newNexusService(p Policy) *nexus.Service {
+	s := nexus.NewService(NexusService)
+	s.MustRegister(temporalnexus.MustNewWorkflowRunOperationWithOptions(temporalnexus.WorkflowRunOperationOptions[workflows.Request, workflows.Result]{
+		Name: NexusOperation,
+		Handler: func(ctx context.Context, r workflows.Request, o nexus.StartOperationOptions) (temporalnexus.WorkflowHandle[workflows.Result], error) {
+			now, end := time.Now(), time.Time{}
+			// A header that is no duration comes from no server.
+			if timeout, err := time.ParseDuration(o.Header.Get(nexus.HeaderOperationTimeout)); err == nil {
+				end = now.Add(timeout)
+			}
+			return temporalnexus.ExecuteWorkflow(ctx, o, client.StartWorkflowOptions{
+				ID:            "approval-" + key("nexus", o.RequestID), // The same when the start is repeated.
+				StaticSummary: card.Clean(r.Title, summaryLength),
+			}, workflows.Approval, p.until(r, now, end))
+		},
+	}))
+	return s
+}
