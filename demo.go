@@ -28,7 +28,9 @@ func demoCommand(environ []string, stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Try it without a Slack workspace: a stand-in for Slack, Temporal, the bot and the worker",
-		Args:  noArgs,
+		Example: `  countersign demo
+  countersign demo --address 127.0.0.1:9090 --temporal localhost:7233`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(config.Demo, environ, "") // A deployment's .env is not for it.
 			if err != nil {

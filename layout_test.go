@@ -29,6 +29,7 @@ func may() map[string][]string {
 		"internal/codec":     {"internal/reference"},
 		"internal/config":    {"internal/codec", "internal/reference", "workflows"},
 		"internal/card":      {"workflows"},
+		"internal/cli":       {"internal/record", "workflows"},
 		"internal/slackapi":  {"workflows"},
 		"internal/record":    {"workflows"},
 		"bot":                {"internal/card", "internal/record", "internal/reference", "internal/slackapi", "workflows"},

@@ -24,6 +24,7 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"countersign/bot"
+	"countersign/internal/cli"
 	"countersign/internal/config"
 	"countersign/internal/record"
 	"countersign/internal/reference"
@@ -47,11 +48,42 @@ type setupError struct{ error }
 func (e setupError) Unwrap() error { return e.error }
 
 func exitCode(err error) int {
-	var setup setupError
-	if errors.As(err, &setup) {
-		return 2
+	var (
+		setup setupError
+		asked *cli.Error
+	)
+	switch {
+	case errors.As(err, &setup):
+		return cli.ExitUsage
+	case errors.As(err, &asked):
+		return asked.Code
+	default:
+		return 1
 	}
-	return 1
+}
+
+// answerWithin is how long Temporal may take to answer a command that needs it alone.
+const answerWithin = 30 * time.Second
+
+// connect connects the commands that need Temporal alone.
+func connect(environ []string, stderr io.Writer) cli.Connect {
+	return func(ctx context.Context) (cli.Client, func(), error) {
+		cfg, err := config.Load(config.Client, environ, ".env")
+		if err != nil {
+			return cli.Client{}, nil, setupError{err}
+		}
+		cfg.LogLevel = max(cfg.LogLevel, slog.LevelWarn)
+		soon, stop := context.WithTimeoutCause(ctx, answerWithin, fmt.Errorf("temporal at %s does not answer: set TEMPORAL_ADDRESS", cfg.Temporal.HostPort))
+		defer stop()
+		c, err := connectTemporal(soon, cfg, logger(cfg, stderr))
+		switch {
+		case err != nil && soon.Err() != nil:
+			return cli.Client{}, nil, context.Cause(soon)
+		case err != nil:
+			return cli.Client{}, nil, err
+		}
+		return cli.Client{Temporal: c, Records: records(c, cfg), AllowDecide: cfg.AllowOutsideDecisions}, c.Close, nil
+	}
 }
 
 // run is the program: args are without its name, environ is as os.Environ gives it.
@@ -66,8 +98,18 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 	}
 	root := &cobra.Command{
-		Use:           "countersign",
-		Short:         "Human approvals in Slack for Temporal workflows",
+		Use:   "countersign",
+		Short: "Human approvals in Slack for Temporal workflows",
+		Long: `Human approvals in Slack for Temporal workflows.
+
+Without a command it runs the bot and the worker. request, wait, list, show, withdraw and decide need Temporal alone.
+Variables come from the environment and from the file .env: see .env.example.
+
+Exit codes: 0 done, or approved; 1 rejected, or an error; 2 something has to be set right first; 3 expired;
+4 withdrawn; 5 could not be asked, or the outcome could not be learned; 130 interrupted while waiting.`,
+		Example: `  countersign demo
+  countersign run
+  countersign request --title "Deploy v2" --channel C0123456789 --approver S0123456789 --wait`,
 		Args:          noArgs,
 		RunE:          serveAs(config.Run),
 		SilenceErrors: true,
@@ -76,22 +118,35 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	root.AddCommand(
 		&cobra.Command{
 			Use: "run", Short: "Run the bot and the worker (the default)", Args: noArgs, RunE: serveAs(config.Run),
+			Example: "  countersign run\n  LOG_FORMAT=json countersign run",
 		},
 		&cobra.Command{
 			Use: "bot", Short: "Run the bot alone: it receives commands and clicks", Args: noArgs, RunE: serveAs(config.Bot),
+			Example: "  countersign bot",
 		},
 		&cobra.Command{
 			Use: "worker", Short: "Run the worker alone: it posts cards and closes them", Args: noArgs, RunE: serveAs(config.Worker),
+			Example: "  countersign worker",
 		},
 		demoCommand(environ, stdout, stderr),
 		&cobra.Command{
-			Use: "key", Short: "Print a fresh key for REFERENCE_KEYS", Args: noArgs,
+			Use: "key", Short: "Print a fresh key for REFERENCE_KEYS or PAYLOAD_KEYS", Args: noArgs,
+			Example: `  echo "REFERENCE_KEYS=$(countersign key)" >> .env`,
 			RunE: func(*cobra.Command, []string) error {
 				_, err := fmt.Fprintln(stdout, reference.NewKey())
 				return err
 			},
 		},
+		&cobra.Command{
+			Use: "version", Short: "Print the version, and what it was built from", Args: noArgs,
+			Example: "  countersign version",
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Fprint(stdout, version())
+				return err
+			},
+		},
 	)
+	root.AddCommand(cli.Commands(connect(environ, stderr), cli.Streams{In: os.Stdin, Out: stdout, Err: stderr})...)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

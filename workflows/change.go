@@ -20,7 +20,7 @@ type ChangeKind string
 // The changes.
 const (
 	Withdraw ChangeKind = "withdraw" // by the requester: the request ends
-	Extend   ChangeKind = "extend"   // by the requester or an approver: it waits until Until
+	Extend   ChangeKind = "extend"   // by the requester or an approver: Until is the new deadline
 	Delegate ChangeKind = "delegate" // by an approver who is named: To has their place
 	Escalate ChangeKind = "escalate" // by the requester, an approver, or time: the next of the request's escalations
 )
@@ -28,7 +28,7 @@ const (
 // Change is a change of an open request.
 type Change struct {
 	Kind ChangeKind `json:"change"` // what is changed
-	// By is who changes it; zero where it was time.
+	// By is who changes it; nobody where it was time.
 	By Person `json:"by,omitzero"`
 	// Groups are those, of the groups that may decide, which the person is a member of: the sender has to have checked.
 	Groups []string `json:"groups,omitempty"`
@@ -54,14 +54,14 @@ func (r Round) Apply(c Change, now time.Time) (Round, Change, error) {
 		return slices.Contains(who.Groups, id)
 	}) || who.Channel && c.Via == ViaCard // who uses the card's menu can see it
 	byTime := c.By == Person{}
-	c.At = now
+	c.At, c.By.Name = now, string(head([]rune(c.By.Name), MaxName))
 
 	if len(r.Changes) >= MaxChanges && c.Kind != Withdraw && !byTime {
 		return r, c, notChanged("This request has been changed too often: withdraw it, and ask anew.")
 	}
 	switch c.Kind {
 	case Withdraw:
-		if !requester {
+		if !requester && c.Via != Outside { // Who it is outside Slack, nobody can check.
 			return r, c, notChanged("Only who asked for this can withdraw it.")
 		}
 		return r, c, nil

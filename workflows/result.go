@@ -47,14 +47,14 @@ const (
 	ViaCard    Door = "card"    // the message in Slack
 	ViaHome    Door = "home"    // the app's home
 	ViaCommand Door = "command" // a slash command
-	Outside    Door = "outside" // Temporal's UI or CLI: nobody's name stands behind it
+	Outside    Door = "outside" // Temporal's UI or CLI, or `countersign decide`: who it was, nobody has checked
 )
 
 // Decision is one person's approve or reject. It is the result of the open activity, or, for a rejection, the details
 // of its failure.
 type Decision struct {
 	Outcome Outcome `json:"outcome"` // [Approved] or [Rejected]
-	// By is who decided; nobody where the decision was made outside Slack, in Temporal's UI or CLI.
+	// By is who decided; outside Slack it is nobody, or only a name, as it was given.
 	By  Person    `json:"by,omitzero"`
 	At  time.Time `json:"at,omitzero"`   // when it was made
 	Via Door      `json:"via,omitempty"` // where it came in
@@ -257,8 +257,8 @@ func offered(r Request, d Decision) (choice string, inputs map[string]string) {
 	return choice, inputs
 }
 
-// decided is the result of a decision on r. Nobody's name stands behind one from outside, which has no digest. One on
-// another request is none.
+// decided is the result of a decision on r. Nobody's name stands behind one without a digest, which is from outside. One
+// on another request is none.
 func decided(r Request, d Decision, at time.Time) (Result, bool) {
 	digest := r.Digest()
 	switch d.Digest {
@@ -270,6 +270,7 @@ func decided(r Request, d Decision, at time.Time) (Result, bool) {
 	}
 	d.Role = "" // The round says which.
 	if d.Outside() {
+		d.By = Person{Name: string(head([]rune(d.By.Name), MaxName))}
 		d.Via, d.Roles = Outside, nil
 		d.Choice, d.Inputs = offered(r, d)
 	}

@@ -107,9 +107,9 @@ func decisionSentence(r workflows.Round, d workflows.Decision) string {
 	if d.Outcome == workflows.Rejected {
 		did = "rejected"
 	}
-	s := user(d.By.ID) + " " + did
-	if d.Outside() {
-		s = "Somebody outside Slack " + did
+	s := Mrkdwn.person(d.By) + " " + did
+	if d.By == (workflows.Person{}) {
+		s = "S" + s[1:] // It begins the sentence.
 	}
 	t := r.Tally()
 	if d.Outcome == workflows.Approved {

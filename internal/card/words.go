@@ -32,11 +32,22 @@ const (
 )
 
 func (m Markup) person(p workflows.Person) string {
-	if m == Bare {
+	switch name := Clean(p.Name, workflows.MaxName); {
+	case p.ID == "" && name == "":
+		return "somebody outside Slack"
+	case p.ID == "" && m == Mrkdwn:
+		return words(name, 2*workflows.MaxName) + asGiven
+	case p.ID == "":
+		return name + asGiven
+	case m == Bare:
 		return Clean(p.Name, TitleLimit)
+	default:
+		return user(p.ID)
 	}
-	return user(p.ID)
 }
+
+// asGiven follows a name that nobody has checked.
+const asGiven = " (outside Slack, as given)"
 
 func (m Markup) date(t time.Time) string {
 	if m == Bare {
@@ -53,18 +64,14 @@ func Sentence(res workflows.Result, m Markup) string {
 	}
 	head := heading(res.Outcome)
 	if d, ok := res.Decision(); ok {
-		if d.Outside() && (res.Outcome == workflows.Rejected || len(approvals(res)) < 2) {
+		if d.Outside() && d.By.Name == "" && (res.Outcome == workflows.Rejected || len(approvals(res)) < 2) {
 			return head + when + ", decided outside Slack."
 		}
 		by := []string{m.person(d.By)}
 		if res.Outcome == workflows.Approved {
 			by = nil
 			for _, d := range approvals(res) {
-				if d.Outside() {
-					by = append(by, "somebody outside Slack")
-				} else {
-					by = append(by, m.person(d.By))
-				}
+				by = append(by, m.person(d.By))
 			}
 		}
 		return fmt.Sprintf("%s by %s%s.", head, and(first(by, mostApprovers), len(by)), when)
@@ -81,7 +88,7 @@ func Sentence(res workflows.Result, m Markup) string {
 	case workflows.Expired:
 		return fmt.Sprintf("Expired%s: %s.", when, nobody)
 	case workflows.Withdrawn:
-		if c, ok := res.Withdrawal(); ok && c.By.ID != "" {
+		if c, ok := res.Withdrawal(); ok {
 			return fmt.Sprintf("Withdrawn by %s%s.", m.person(c.By), when)
 		}
 		if len(res.Decisions) > 0 {
@@ -243,10 +250,7 @@ func approved(r workflows.Round, all []workflows.Decision, together bool) string
 		same  string
 	)
 	for _, d := range all {
-		name := user(d.By.ID)
-		if d.Outside() {
-			name = "somebody outside Slack"
-		}
+		name := Mrkdwn.person(d.By)
 		switch choice := chosen(r, d); {
 		case choice == "":
 		case together:

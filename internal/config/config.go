@@ -86,7 +86,8 @@ const (
 // need not exist; an empty path means none. The error is an *Error with every fault.
 //
 // The demo has a Slack with people of its own, and keys: for it SLACK_*, APPROVERS, REQUESTERS, REFERENCE_KEYS and
-// PAYLOAD_KEYS are ignored, for a client all that is Slack's, and for the demo temporal.toml is read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set.
+// PAYLOAD_KEYS are ignored, and temporal.toml is read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set. For a client
+// all that is Slack's is ignored.
 func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 	var f faults
 	vars := merge(environ, dotenvPath, &f)

@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/converter"
-	temporalsdk "go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/workflow"
 
 	"countersign/internal/codec"
 )
@@ -63,33 +64,54 @@ func temporal(role Role, vars map[string]string, f *faults) client.Options {
 			}
 		}
 	}
-	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{IncludeRemoteCodec: true})
+	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
 	if err != nil {
 		f.add("TEMPORAL_TLS_*", "cannot be used", err.Error())
 		return client.Options{}
 	}
+	if profile.Codec != nil {
+		f.remoteCodec(&options, *profile.Codec)
+	}
 	return options
 }
 
-// codec has what Temporal stores encrypted: with PAYLOAD_KEYS, or by the codec server of temporal.toml. The messages of
-// failures are encrypted too, for they have what people wrote.
-// https://docs.temporal.io/failure-converter
-func (f *faults) codec(c *Config) {
-	switch remote := c.Temporal.DataConverter; {
-	case remote != nil && c.PayloadKeys != nil:
-		f.add("PAYLOAD_KEYS", "is set, and so is a codec endpoint for Temporal", "use one of them")
-		return
-	case remote != nil:
-		// It asks a server, and may do so for longer than a workflow may compute.
-		c.Temporal.DataConverter = workflow.DataConverterWithoutDeadlockDetection(remote)
-	case c.PayloadKeys != nil:
-		c.Temporal.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec.Codec{Keys: c.PayloadKeys})
-	default:
-		return
+// remoteWithin is how long the codec server may take: Slack waits for some answers for 3 s.
+const remoteWithin = 5 * time.Second
+
+// remoteCodec has what Temporal stores encrypted by the codec server of temporal.toml, as envconfig would, but within
+// some time. https://docs.temporal.io/codec-server
+func (f *faults) remoteCodec(o *client.Options, c envconfig.ClientConfigCodec) {
+	const name = "TEMPORAL_CODEC_ENDPOINT"
+	u, err := url.Parse(c.Endpoint)
+	switch {
+	case c.Endpoint == "":
+		f.add(name, "is missing, and TEMPORAL_CODEC_AUTH is set", "set both, or none")
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		f.add(name, "is not an absolute http or https URL", "write the URL of the codec server, without /encode and /decode")
 	}
-	c.Temporal.FailureConverter = temporalsdk.NewDefaultFailureConverter(temporalsdk.DefaultFailureConverterOptions{
-		DataConverter: c.Temporal.DataConverter, EncodeCommonAttributes: true,
-	})
+	namespace := o.Namespace
+	o.DataConverter, o.FailureConverter = codec.Converters(converter.NewRemotePayloadCodec(converter.RemotePayloadCodecOptions{
+		Endpoint: strings.TrimSuffix(c.Endpoint, "/"),
+		Client:   http.Client{Timeout: remoteWithin},
+		ModifyRequest: func(r *http.Request) error {
+			r.Header.Set("X-Namespace", namespace)
+			if c.Auth != "" {
+				r.Header.Set("Authorization", c.Auth)
+			}
+			return nil
+		},
+	}))
+}
+
+// codec has what Temporal stores encrypted with PAYLOAD_KEYS.
+func (f *faults) codec(c *Config) {
+	switch {
+	case c.PayloadKeys == nil:
+	case c.Temporal.DataConverter != nil:
+		f.add("PAYLOAD_KEYS", "is set, and so is a codec endpoint for Temporal", "use one of them")
+	default:
+		c.Temporal.DataConverter, c.Temporal.FailureConverter = codec.Converters(codec.Codec{Keys: c.PayloadKeys})
+	}
 }
 
 // temporalFile adds the fault that err tells of. The error of a malformed file may show a secret and is not used.

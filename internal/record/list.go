@@ -126,3 +126,16 @@ func (r Reader) Describe(ctx context.Context, workflowID, runID string) (all []F
 	}
 	return r.foundIn(info), info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, true, nil
 }
+
+// Input is the input that a workflow was started with, decoded into v.
+func (r Reader) Input(ctx context.Context, workflowID, runID string, v any) error {
+	events := r.Temporal.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !events.HasNext() {
+		return fmt.Errorf("workflow %s has no history", workflowID)
+	}
+	first, err := events.Next()
+	if err != nil {
+		return fmt.Errorf("read the history of workflow %s: %w", workflowID, err)
+	}
+	return r.data().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), v)
+}
