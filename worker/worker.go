@@ -25,7 +25,7 @@ const StopTimeout = slackapi.Timeout + 5*time.Second
 // encode the largest request, and nothing here blocks.
 const deadlocked = 10 * time.Second
 
-// Deps is what the activities work with. All fields are needed.
+// Deps is what the activities work with. All fields are needed; another program makes them with [Connect].
 type Deps struct {
 	Temporal client.Client
 	// Records reads from that client's namespace.
@@ -49,7 +49,9 @@ func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 }
 
 // Register registers the workflows, the activities under the names that package workflows gives them, and the Nexus
-// service.
+// service, on any worker. Its workflows can ask with [workflows.Requests.Ask] then. A bot that serves the same Slack app,
+// with the worker's namespace, task queue and keys, takes the clicks. The worker should be given [StopTimeout], so that
+// no message is cut off between Slack's answer and its record.
 func Register(w worker.Registry, d Deps) {
 	w.RegisterWorkflow(workflows.Greeting)
 	w.RegisterWorkflow(workflows.Approval)

@@ -69,6 +69,16 @@ func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Clie
 	}, nil
 }
 
+// Dial is Connect with a bot token, to Slack's methods at apiURL: empty means Slack's own.
+func Dial(ctx context.Context, token, apiURL string) (*Client, error) {
+	web := &http.Client{Timeout: Timeout}
+	o := []slack.Option{slack.OptionHTTPClient(web)}
+	if apiURL != "" {
+		o = append(o, slack.OptionAPIURL(apiURL))
+	}
+	return Connect(ctx, slack.New(token, o...), web)
+}
+
 // Self returns who the app is.
 func (c *Client) Self() Self { return c.self }
 
