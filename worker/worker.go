@@ -1,7 +1,10 @@
 // Package worker does the steps that the workflows schedule: it prepares requests by the operator's policy
 // (prepare.go), opens activities and reports their end (activities.go), posts cards and draws them anew (card.go),
-// writes in their threads and closes them (close.go). Every message goes out by post.go, once. All it keeps between two
-// attempts of a step are that step's heartbeat details in Temporal.
+// writes in their threads and closes them (close.go). Every message goes out by post.go, once. It asks for the activities
+// of other workflows (caller.go) and for other namespaces (nexus.go). All it keeps between two attempts of a step are that
+// step's heartbeat details in Temporal.
+//
+// Another program's worker has it all by [Connect] and [Register].
 package worker
 
 import (
