@@ -35,18 +35,6 @@ type Listed struct {
 	EndedAt    time.Time `json:"ended_at,omitzero"`
 }
 
-// Waiting are those whose decision is wanted: the people, but for those whose approval counts, and the groups.
-func (l Listed) Waiting() Approvers {
-	var all Approvers
-	for _, role := range l.Round.Wanted() {
-		if slices.ContainsFunc(l.Missing, func(m Role) bool { return m.Name == role.Name }) {
-			all = all.With(role.Approvers)
-		}
-	}
-	all.Users = slices.DeleteFunc(all.Users, func(id string) bool { return !l.CanDecide(id) })
-	return all
-}
-
 // CanDecide is [Round.CanDecide].
 func (l Listed) CanDecide(id string) bool {
 	return l.Outcome == "" && !slices.Contains(l.Counted, id) && !slices.Contains(l.Round.HandedOver(), id) &&

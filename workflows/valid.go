@@ -36,7 +36,7 @@ const (
 	MaxReminders    = 500 // that a request has until its deadline
 	MaxChanges      = 100 // that people make
 	MaxRounds       = 500 // in which it is decided
-	MaxName         = 80   // of who decides or withdraws outside Slack, as they give it
+	MaxName         = 80  // of who decides or withdraws outside Slack, as they give it
 	MaxHandedOver   = 8   // places of a request that groups or a channel may decide too
 )
 
