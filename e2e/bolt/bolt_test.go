@@ -18,8 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/npm"
 	"countersign/internal/slacksim"
 )
+
+// packages are Bolt and the rest of package-lock.json.
+var packages = npm.Packages(".")
 
 // patience is how long a test waits for anything. It is no measure of speed: it only ends a test that hangs.
 const patience = 90 * time.Second
@@ -61,7 +65,7 @@ type line struct {
 // start makes a workspace and starts the app in it; env overrides the app's.
 func start(t *testing.T, m mode, env ...string) *workspace {
 	t.Helper()
-	node := tools(t).node
+	node := packages(t)
 	ctx, stop := context.WithTimeoutCause(t.Context(), patience, errors.New("waited for too long"))
 	t.Cleanup(stop)
 	sim := slacksim.New(slacksim.Options{Commands: []slacksim.Command{{Name: "/hello"}}})

@@ -92,7 +92,7 @@ var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 // typeCheck checks files, code by name, with TypeScript's compiler.
 func typeCheck(t *testing.T, code map[string]string) {
 	t.Helper()
-	node := tools(t).node
+	node := packages(t)
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
