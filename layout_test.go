@@ -33,7 +33,7 @@ func may() map[string][]string {
 		"internal/slackapi":  {"workflows"},
 		"internal/record":    {"workflows"},
 		"bot":                {"internal/card", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
-		"worker":             {"internal/card", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
+		"worker":             {"internal/card", "internal/codec", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
 	}
 }
 

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"net"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/slack-go/slack"
 
+	"countersign/internal/cli"
 	"countersign/internal/config"
 	"countersign/internal/reference"
 	"countersign/internal/slacksim"
@@ -28,6 +31,14 @@ func TestBadCommandLines(t *testing.T) {
 		"unknown command":                 {"serve"},
 		"argument of run":                 {"run", "now"},
 		"argument of key":                 {"key", "2"},
+		"argument of version":             {"version", "2"},
+		"unknown flag of version":         {"version", "--json"},
+		"unknown flag of request":         {"request", "--aprover", "U0123456789"},
+		"flag of request without a value": {"request", "--title"},
+		"words for a number":              {"request", "--required", "two"},
+		"request without an argument":     {"wait"},
+		"unknown flag of list":            {"list", "--closed"},
+		"argument of list":                {"list", "open"},
 		"demo at an address that is none": {"demo", "--address", "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,10 +154,107 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, nil, &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"run ", "bot ", "worker ", "demo ", "key "} {
-		if !strings.Contains(stdout.String(), want) {
+	for _, want := range []string{
+		"run", "bot", "worker", "demo", "key", "request", "wait", "list", "show", "withdraw", "decide", "version", "completion",
+	} {
+		if !strings.Contains(stdout.String(), "\n  "+want+" ") {
 			t.Errorf("the help lacks %q:\n%s", want, &stdout)
 		}
+	}
+}
+
+// prints runs a command line that has to end well, and returns what it prints.
+func prints(t *testing.T, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if err := run(t.Context(), args, nil, &stdout, &stderr); err != nil {
+		t.Fatalf("countersign %q: %v", args, err)
+	}
+	return stdout.String()
+}
+
+// Every command says what it is for, and shows how it is used.
+func TestHelpOfEveryCommand(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	var walk func(path ...string)
+	walk = func(path ...string) {
+		// What a shell completes is the commands, each with what it is for.
+		for line := range strings.Lines(prints(t, append(append([]string{"__complete"}, path...), "")...)) {
+			name, short, ok := strings.Cut(strings.TrimSpace(line), "\t")
+			if name == "" || strings.HasPrefix(name, ":") || strings.HasPrefix(name, "Completion ended") {
+				continue
+			}
+			at := append(slices.Clone(path), name)
+			if !ok || short == "" {
+				t.Errorf("countersign %q does not say what it is for", at)
+			}
+			if at[0] == "completion" || at[0] == "help" { // Cobra's own.
+				prints(t, append(at, "--help")...)
+				continue
+			}
+			seen++
+			help := prints(t, append(at, "--help")...)
+			_, examples, ok := strings.Cut(help, "\nExamples:\n")
+			if examples, _, _ = strings.Cut(examples, "\n\n"); !ok || !strings.Contains(examples, "countersign "+strings.Join(at, " ")) {
+				t.Errorf("the help of countersign %q has no example of it:\n%s", at, help)
+			}
+			for line := range strings.Lines(help) {
+				if n := utf8.RuneCountInString(line); n > 130 {
+					t.Errorf("the help of countersign %q has a line of %d characters: %s", at, n, line)
+				}
+			}
+			walk(at...)
+		}
+	}
+	walk()
+	if seen < 12 {
+		t.Errorf("%d commands were looked at", seen)
+	}
+	if help := prints(t, "--help"); !strings.Contains(help, "\nExamples:\n  countersign ") || !strings.Contains(help, "130 interrupted") {
+		t.Errorf("the help lacks examples, or exit codes:\n%s", help)
+	}
+}
+
+func TestCompletionScripts(t *testing.T) {
+	t.Parallel()
+	for shell, want := range map[string]string{
+		"bash": "complete -o default -F __start_countersign countersign", "zsh": "#compdef countersign", "fish": "complete -c countersign",
+		"powershell": "Register-ArgumentCompleter -CommandName 'countersign'",
+	} {
+		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
+			if got := prints(t, "completion", shell); !strings.Contains(got, want) {
+				t.Errorf("the script lacks %q", want)
+			}
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	got := prints(t, "version")
+	for _, want := range []string{"countersign ", "built with  " + runtime.Version() + " for " + runtime.GOOS + "/" + runtime.GOARCH + "\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it prints %q, want %q in it", got, want)
+		}
+	}
+}
+
+// The commands that need Temporal alone need no variable, and say which ones they have that are wrong.
+func TestCommandsForTemporal(t *testing.T) {
+	t.Chdir(t.TempDir()) // Without a .env file.
+	for _, args := range [][]string{
+		{"request", "--title", "T", "--channel", "C0123456789"}, {"wait", "x"}, {"list"}, {"show", "x"}, {"withdraw", "x"}, {"decide", "x"},
+	} {
+		t.Run(args[0], func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			err := run(t.Context(), args, []string{"SLACK_BOT_TOKEN=wrong", "TEMPORAL_ADDRESS=http://x", "ALLOW_OUTSIDE_DECISIONS=perhaps"}, &stdout, &stderr)
+			var faults *config.Error
+			if !errors.As(err, &faults) || exitCode(err) != 2 || len(faults.Faults) != 2 {
+				t.Errorf("it ends with %v and exit code %d, want two faults and 2", err, exitCode(err))
+			}
+		})
 	}
 }
 
@@ -188,6 +296,9 @@ func TestExitCode(t *testing.T) {
 		"to be mended, wrapped": {fmt.Errorf("start: %w", setupError{boom}), 2},
 		"anything else":         {boom, 1},
 		"stopped":               {context.Canceled, 1},
+		"expired":               {&cli.Error{Code: cli.ExitExpired, Err: boom}, 3},
+		"withdrawn, wrapped":    {fmt.Errorf("wait: %w", &cli.Error{Code: cli.ExitWithdrawn, Err: boom}), 4},
+		"not asked, for it is to be mended first": {&cli.Error{Code: cli.ExitNotAsked, Err: setupError{boom}}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -22,6 +22,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
+	"countersign/internal/codec"
 	"countersign/internal/devserver"
 	"countersign/internal/reference"
 	"countersign/internal/slacksim"
@@ -117,7 +118,6 @@ func newWorld(t *testing.T, m mode, temporal string, env ...string) *world {
 		T: t, ctx: ctx, sim: sim, url: srv.URL, http: m == httpMode,
 		queue: strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()) + fmt.Sprint(time.Now().UnixNano()),
 	}
-	w.temporal = w.dial(temporal)
 	w.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
 		"SLACK_BOT_TOKEN=" + slacksim.DefaultBotToken,
@@ -133,6 +133,7 @@ func newWorld(t *testing.T, m mode, temporal string, env ...string) *world {
 	} else {
 		w.env = append(w.env, "SLACK_APP_TOKEN="+slacksim.DefaultAppToken)
 	}
+	w.temporal = w.dial(temporal, w.variable("PAYLOAD_KEYS"))
 	return w
 }
 
@@ -150,9 +151,26 @@ func ownTemporal(t *testing.T) (*devserver.Server, devserver.Options) {
 	return server, o
 }
 
-func (w *world) dial(address string) client.Client {
+// variable is the value of a variable in the environment of the world's processes.
+func (w *world) variable(name string) (value string) {
+	for _, v := range w.env {
+		if after, ok := strings.CutPrefix(v, name+"="); ok {
+			value = after
+		}
+	}
+	return value
+}
+
+// dial makes a client that has the payload keys, if any.
+func (w *world) dial(address, payloadKeys string) client.Client {
 	w.Helper()
-	c, err := client.Dial(client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	o := client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))}
+	if payloadKeys != "" {
+		keys, err := reference.ParseKeys(payloadKeys)
+		w.must(err)
+		o.DataConverter, o.FailureConverter = codec.Converters(codec.Codec{Keys: keys})
+	}
+	c, err := client.Dial(o)
 	w.must(err)
 	w.Cleanup(c.Close)
 	return c

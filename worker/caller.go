@@ -2,8 +2,10 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -11,6 +13,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"countersign/internal/card"
@@ -22,9 +25,20 @@ const (
 	watchEarly, watchLate = 5 * time.Second, time.Minute
 	// answerAgain is when it is tried again to fail an activity that no attempt has.
 	answerAgain = time.Second
+	// expiresBefore is how long before a caller's end its request expires at the most: where Slack is away, a card keeps
+	// the outcome back for half a minute.
+	expiresBefore = time.Minute
+	// maxRequest is more than a request may have, in bytes of JSON, and less than Temporal takes.
+	maxRequest = 1 << 20
 	// summaryLength is how much of a title stands in a workflow's summary, in characters; Temporal takes 400 bytes.
 	summaryLength = 100
 )
+
+// asking is what the attempts of a caller's activity leave as heartbeat details: it tells the activity from another that
+// has its ID later.
+type asking struct {
+	Approval string `json:"approval"` // the workflow ID
+}
 
 // RequestApproval asks people for the workflow that scheduled it, and stays open until the request has an outcome, which
 // is its result. Its errors are those of [workflows.Approval]. A further attempt finds the question of the first, or
@@ -37,9 +51,19 @@ func (a *Activities) RequestApproval(ctx context.Context, r workflows.Request) (
 	case !info.IsWorkflowActivity():
 		return workflows.Result{}, workflows.InvalidRequestError("Schedule RequestApproval from a workflow, or start the workflow Approval.")
 	}
+	if b, err := json.Marshal(r); err != nil || len(b) > maxRequest {
+		return workflows.Result{}, workflows.InvalidRequestError("The request is too large: shorten it.")
+	}
 	exec := info.WorkflowExecution
 	// The ID of an activity is unique among those of its workflow that are open; the time tells the others apart.
 	id := "approval-" + key("caller", info.Namespace, exec.ID, exec.RunID, info.ActivityID, info.ScheduledTime.UTC().Format(time.RFC3339Nano))
+	if err := a.sign(ctx, info.TaskToken, id); err != nil {
+		return workflows.Result{}, failure(err)
+	}
+	caller := workflows.Caller{WorkflowID: exec.ID, RunID: exec.RunID, ActivityID: info.ActivityID}
+	if info.HeartbeatTimeout > 0 {
+		caller.HeartbeatTimeout = workflows.Duration(info.HeartbeatTimeout.String())
+	}
 	_, err := a.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: info.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
@@ -47,8 +71,8 @@ func (a *Activities) RequestApproval(ctx context.Context, r workflows.Request) (
 		StaticSummary:                            card.Clean(r.Title, summaryLength),
 		StaticDetails:                            "For the activity " + info.ActivityID + " of the workflow " + exec.ID,
 	}, workflows.ApprovalForCaller, workflows.ForCaller{
-		Request: a.Policy.until(r, time.Now(), end(info)),
-		Caller:  workflows.Caller{WorkflowID: exec.ID, RunID: exec.RunID, ActivityID: info.ActivityID},
+		Request: a.Policy.until(r, time.Now(), end(info)), Malformed: r.Malformed,
+		Caller: caller,
 	})
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
@@ -58,6 +82,18 @@ func (a *Activities) RequestApproval(ctx context.Context, r workflows.Request) (
 		return workflows.Result{}, failure(fmt.Errorf("start the approval: %w", err))
 	default:
 		return workflows.Result{}, activity.ErrResultPending
+	}
+}
+
+// sign records which approval the activity waits for. Without that nobody answers it.
+func (a *Activities) sign(ctx context.Context, token []byte, id string) error {
+	err := a.Temporal.RecordActivityHeartbeat(ctx, token, asking{Approval: id})
+	var cancelled *temporal.CanceledError
+	switch {
+	case err == nil, errors.Is(err, activity.ErrActivityPaused), errors.Is(err, activity.ErrActivityReset), errors.As(err, &cancelled):
+		return nil // It is recorded all the same, and WatchCaller sees the cancellation.
+	default:
+		return fmt.Errorf("record heartbeat: %w", err)
 	}
 }
 
@@ -120,7 +156,7 @@ func (p Policy) until(r workflows.Request, now, end time.Time) workflows.Request
 		expires = now.Add(p.Deadline)
 	}
 	// So that who waits learns the outcome instead of running out of time.
-	latest := end.Add(-min(end.Sub(now)/10, 5*time.Second))
+	latest := end.Add(-min(end.Sub(now)/10, expiresBefore))
 	if expires.After(latest) {
 		r.Deadline, r.ExpiresAt = "", latest.UTC()
 	}
@@ -137,11 +173,21 @@ func (a *Activities) WatchCaller(ctx context.Context, c workflows.Caller) error 
 	if pending == nil || pending.GetState() == enumspb.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED {
 		return nil
 	}
-	waited := time.Since(activity.GetInfo(ctx).ScheduledTime)
-	return later(min(max(waited/10, watchEarly), watchLate), "the caller waits", nil)
+	info := activity.GetInfo(ctx)
+	next := min(max(time.Since(info.ScheduledTime)/10, watchEarly), watchLate)
+	if timeout, err := c.HeartbeatTimeout.Value(); err == nil && timeout > 0 {
+		next = min(next, max(timeout/3, watchEarly))
+		err := a.Temporal.RecordActivityHeartbeatByID(ctx, info.Namespace, c.WorkflowID, c.RunID, c.ActivityID,
+			asking{Approval: info.WorkflowExecution.ID})
+		if err != nil && !isNotFound(err) { // It may wait for another attempt, or be cancelled: the next look says so.
+			a.Log.Warn("send a heartbeat for a caller", "workflow_id", c.WorkflowID, "activity_id", c.ActivityID, "err", err)
+		}
+	}
+	return later(next, "the caller waits", nil)
 }
 
-// pending is the caller's activity; nil where it is not open.
+// pending is the activity that waits for this approval; nil where it is not open. An activity of its ID that has no sign
+// yet is an error: nobody knows which one it is.
 func (a *Activities) pending(ctx context.Context, c workflows.Caller) (*workflowpb.PendingActivityInfo, error) {
 	d, err := a.Temporal.DescribeWorkflowExecution(ctx, c.WorkflowID, c.RunID)
 	if isNotFound(err) {
@@ -154,12 +200,26 @@ func (a *Activities) pending(ctx context.Context, c workflows.Caller) (*workflow
 	if d.GetWorkflowExecutionInfo().GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return nil, nil
 	}
-	for _, p := range d.GetPendingActivities() {
-		if p.GetActivityId() == c.ActivityID {
-			return p, nil
-		}
+	i := slices.IndexFunc(d.GetPendingActivities(), func(p *workflowpb.PendingActivityInfo) bool { return p.GetActivityId() == c.ActivityID })
+	if i < 0 {
+		return nil, nil
 	}
-	return nil, nil
+	p := d.GetPendingActivities()[i]
+	data := a.Records.Data
+	if data == nil {
+		data = converter.GetDefaultDataConverter()
+	}
+	var sign asking
+	if len(p.GetHeartbeatDetails().GetPayloads()) == 0 {
+		return nil, later(answerAgain, "the caller's activity has no sign yet", nil)
+	}
+	if err := data.FromPayloads(p.GetHeartbeatDetails(), &sign); err != nil {
+		return nil, fmt.Errorf("read which approval the caller waits for: %w", err)
+	}
+	if sign.Approval != activity.GetInfo(ctx).WorkflowExecution.ID {
+		return nil, nil // The activity has ended, and the caller asks something else.
+	}
+	return p, nil
 }
 
 // AnswerCaller gives the caller's activity the outcome. It succeeds where that waits no more: there is nobody to tell.

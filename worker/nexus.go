@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/nexus-rpc/sdk-go/nexus"
@@ -26,6 +27,9 @@ func newNexusService(p Policy) *nexus.Service {
 	s.MustRegister(temporalnexus.MustNewWorkflowRunOperationWithOptions(temporalnexus.WorkflowRunOperationOptions[workflows.Request, workflows.Result]{
 		Name: NexusOperation,
 		Handler: func(ctx context.Context, r workflows.Request, o nexus.StartOperationOptions) (temporalnexus.WorkflowHandle[workflows.Result], error) {
+			if r.Malformed != "" { // The workflow's input would not have it any more.
+				return nil, workflows.InvalidRequestError(strings.Join(r.Faults(), " "))
+			}
 			now, end := time.Now(), time.Time{}
 			// A header that is no duration comes from no server.
 			if timeout, err := time.ParseDuration(o.Header.Get(nexus.HeaderOperationTimeout)); err == nil {

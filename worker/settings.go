@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"countersign/internal/codec"
 	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
@@ -28,6 +29,17 @@ type Settings struct {
 	Policy        Policy
 	// Log is nil for [slog.Default].
 	Log *slog.Logger
+}
+
+// Converters are those for the client of a deployment that encrypts what Temporal stores: payloadKeys are its
+// PAYLOAD_KEYS. They belong into the options of the client and into the [Settings].
+func Converters(payloadKeys string) (converter.DataConverter, converter.FailureConverter, error) {
+	keys, err := reference.ParseKeys(payloadKeys)
+	if err != nil {
+		return nil, nil, fmt.Errorf("payload keys: %w", err)
+	}
+	data, failures := codec.Converters(codec.Codec{Keys: keys})
+	return data, failures, nil
 }
 
 // Connect asks Slack who the token is for, and returns what [Register] needs. The error says what is wrong: a key, or

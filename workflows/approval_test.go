@@ -1019,7 +1019,27 @@ func TestWithdrawal(t *testing.T) {
 			t.Errorf("closed %+v, answered at %v", res.Card, a.at)
 		}
 	})
-	for name, by := range map[string]workflows.Person{"by an approver": bob, "by somebody else": erin} {
+	t.Run("outside Slack", func(t *testing.T) {
+		w := newWorld(t)
+		pipeline := workflows.Person{Name: "pipeline 4711"}
+		var a *answer
+		w.at(time.Hour, func() {
+			a = w.change(workflows.Change{Kind: workflows.Withdraw, By: pipeline, Via: workflows.Outside})
+		})
+		res := w.ask(only(), workflows.Withdrawn)
+		w.made(a)
+		if c, ok := res.Withdrawal(); !ok || c.By != pipeline || c.Via != workflows.Outside {
+			t.Errorf("withdrawn by %+v, %v", c, ok)
+		}
+	})
+	t.Run("outside Slack, by nobody", func(t *testing.T) {
+		w := newWorld(t)
+		var a *answer
+		w.at(time.Hour, func() { a = w.change(workflows.Change{Kind: workflows.Withdraw, Via: workflows.Outside}) })
+		w.ask(only(), workflows.Expired)
+		w.notMade(a, "Say who changes it.")
+	})
+	for name, by := range map[string]workflows.Person{"by an approver": bob, "by somebody else": erin, "by a name alone": {Name: "alice"}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			var a *answer

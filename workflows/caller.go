@@ -26,12 +26,16 @@ type Caller struct {
 	WorkflowID string `json:"workflow_id"`
 	RunID      string `json:"run_id"`
 	ActivityID string `json:"activity_id"`
+	// HeartbeatTimeout is the activity's. Where there is one, WatchCaller sends the heartbeats.
+	HeartbeatTimeout Duration `json:"heartbeat_timeout,omitempty"`
 }
 
 // ForCaller is a request that a caller's activity waits for.
 type ForCaller struct {
 	Request Request `json:"request"`
 	Caller  Caller  `json:"caller"`
+	// Malformed is the request's, which is not in its JSON.
+	Malformed string `json:"malformed,omitempty"`
 }
 
 // CallerAnswer is what a caller is told. Without an ErrType it is the Result, or, where that is withdrawn by nobody, that the
@@ -47,6 +51,7 @@ type CallerAnswer struct {
 // ApprovalForCaller is [Approval] for the activity [RequestApproval] of another workflow: it gives that activity the
 // outcome, and withdraws the request where the activity ends, or its workflow does, without waiting for that.
 func ApprovalForCaller(ctx workflow.Context, in ForCaller) (Result, error) {
+	in.Request.Malformed = in.Malformed
 	q := NewRequests(ctx)
 	asking, withdraw := workflow.WithCancel(ctx)
 	workflow.Go(ctx, func(ctx workflow.Context) {

@@ -29,7 +29,7 @@ import (
 	"countersign/workflows"
 )
 
-var record = flag.Bool("record", false, "record the histories in testdata anew; once released they are never changed")
+var record = flag.Bool("record", false, "record the histories that testdata lacks; once released they are never changed")
 
 var quiet = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 
@@ -51,6 +51,7 @@ func TestReplay(t *testing.T) {
 			t.Parallel()
 			r := worker.NewWorkflowReplayer()
 			r.RegisterWorkflow(workflows.Approval)
+			r.RegisterWorkflow(workflows.ApprovalForCaller)
 			r.RegisterWorkflow(workflows.Greeting)
 			r.RegisterWorkflow(workflows.CloseCardLater)
 			r.RegisterWorkflow(askTwo)
@@ -79,6 +80,8 @@ var shapes = map[string]bool{
 	"card_refused": false, "lines_later": true,
 	// of Approval, where much happens while there is no worker: it comes in one workflow task
 	"together": true, "together_cancelled": false,
+	// of ApprovalForCaller; where it is gone, its caller waits no more
+	"caller_approved": true, "caller_rejected": false, "caller_invalid": false, "caller_gone": false,
 }
 
 // approvals are the requests of the shapes of Approval.
@@ -107,10 +110,14 @@ var approvals = map[string]workflows.Request{
 	"lines_later":         asks(2),
 	"together":            with(asks(2), func(r *workflows.Request) { r.RemindEvery = "5s" }),
 	"together_cancelled":  with(asks(2), func(r *workflows.Request) { r.Deadline = "8s" }),
+	"caller_approved":     only(),
+	"caller_rejected":     with(only(), func(r *workflows.Request) { r.FailOnReject = true }),
+	"caller_invalid":      only(),
+	"caller_gone":         only(),
 }
 
-// recordHistories runs a workflow of each shape on a real server and keeps its history. It takes the two minutes after
-// which an attempt counts as lost.
+// recordHistories runs a workflow of each shape that has no history on a real server, and keeps its history. All take
+// the two minutes after which an attempt counts as lost.
 func recordHistories(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer stop()
@@ -135,6 +142,9 @@ func recordHistories(t *testing.T) {
 	defer w.Stop()
 	var all errgroup.Group
 	for shape, well := range shapes {
+		if _, err := os.Stat(filepath.Join("testdata", shape+".json")); err == nil {
+			continue
+		}
 		all.Go(func() error {
 			run, err := r.run(ctx, shape)
 			if err != nil {
@@ -169,6 +179,7 @@ type opened struct {
 func (r *recorder) register(w worker.Worker) {
 	named := func(name string) activity.RegisterOptions { return activity.RegisterOptions{Name: name} }
 	w.RegisterWorkflow(workflows.Approval)
+	w.RegisterWorkflow(workflows.ApprovalForCaller)
 	w.RegisterWorkflow(workflows.Greeting)
 	w.RegisterWorkflow(workflows.CloseCardLater)
 	w.RegisterWorkflow(askTwo)
@@ -183,7 +194,7 @@ func (r *recorder) register(w worker.Worker) {
 		switch activity.GetInfo(ctx).WorkflowExecution.ID {
 		case "expired":
 			req.ExpiresAt = time.Now().Add(3 * time.Second)
-		case "invalid", "approval_invalid":
+		case "invalid", "approval_invalid", "caller_invalid":
 			return req, workflows.InvalidRequestError("Nobody may decide this request.")
 		}
 		return req, nil
@@ -247,6 +258,14 @@ func (r *recorder) register(w worker.Worker) {
 		}
 		return nil
 	}, named(workflows.CloseCard))
+	w.RegisterActivityWithOptions(func(ctx context.Context, _ workflows.Caller) error {
+		info := activity.GetInfo(ctx)
+		if info.WorkflowExecution.ID == "caller_gone" && info.Attempt > 2 {
+			return nil
+		}
+		return temporal.NewApplicationErrorWithOptions("the caller waits", "Later", temporal.ApplicationErrorOptions{NextRetryDelay: time.Second})
+	}, named(workflows.WatchCaller))
+	w.RegisterActivityWithOptions(func(context.Context, workflows.CallerAnswer) error { return nil }, named(workflows.AnswerCaller))
 	w.RegisterActivityWithOptions(func(context.Context, workflows.Closing) error { return nil }, named(workflows.TellRequester))
 	w.RegisterActivityWithOptions(func(context.Context, workflows.GreetingMessage) error { return nil }, named(workflows.PostGreeting))
 }
@@ -303,7 +322,13 @@ func (r *recorder) runApproval(ctx context.Context, o client.StartWorkflowOption
 	}
 	var run client.WorkflowRun
 	then(func() (err error) {
-		run, err = r.ExecuteWorkflow(ctx, o, workflows.Approval, req)
+		if strings.HasPrefix(shape, "caller_") {
+			run, err = r.ExecuteWorkflow(ctx, o, workflows.ApprovalForCaller, workflows.ForCaller{
+				Request: req, Caller: workflows.Caller{WorkflowID: "deploy", RunID: "01a20800-0000-7000-8000-000000000000", ActivityID: "5"},
+			})
+		} else {
+			run, err = r.ExecuteWorkflow(ctx, o, workflows.Approval, req)
+		}
 		return err
 	})
 	decide := func(d workflows.Decision) {
@@ -359,7 +384,9 @@ func (r *recorder) runApproval(ctx context.Context, o client.StartWorkflowOption
 			<-r.opened[shape]
 			return r.CancelWorkflow(ctx, run.GetID(), run.GetRunID())
 		})
-	case "fail_on_reject":
+	case "caller_approved":
+		decide(approves(bob))
+	case "fail_on_reject", "caller_rejected":
 		decide(workflows.Decision{Outcome: workflows.Rejected, By: bob, Reason: "Not today."})
 	case "together", "together_cancelled":
 		then(func() error { return r.rests(ctx, run) })

@@ -56,6 +56,17 @@ func TestResultOf(t *testing.T) {
 		change(&d)
 		return d
 	}
+	// What is sent with a name alone, and what is taken of it.
+	named := func(name string) workflows.Decision {
+		d := chosen
+		d.By, d.Choice, d.Option, d.Inputs, d.Role = workflows.Person{Name: name, Team: bob.Team}, "", 0, nil, "sre"
+		return d
+	}
+	given := func(name string) workflows.Decision {
+		d := decision
+		d.By, d.Via, d.At = workflows.Person{Name: name}, workflows.Outside, at
+		return d
+	}
 	cancelled := func(details ...any) error { return temporal.NewCanceledError(details...) }
 	withdrawal := []workflows.Change{{Kind: workflows.Withdraw, By: bob, At: clicked, Via: workflows.ViaCommand}}
 
@@ -81,7 +92,33 @@ func TestResultOf(t *testing.T) {
 		"another request's rejection":      {err: workflows.RejectedError(wrong), want: failed(another)},
 		"another's, by completion":         {value: ours(workflows.Rejected, "x"), want: failed(another)},
 		"approved in Slack at no time":     {value: asMap(t, untimed), want: of(timed), ok: true},
-		"no digest":                        {value: ours(workflows.Approved, ""), want: of(forged), ok: true},
+
+		// With the digest of what was asked, somebody outside Slack can give a name, and nothing more.
+		"a name alone": {
+			value: asMap(t, named("alice")), want: of(given("alice")), ok: true,
+		},
+		"a name alone, rejected": {
+			err:  workflows.RejectedError(as(named("alice"), func(d *workflows.Decision) { d.Outcome = workflows.Rejected })),
+			want: of(as(given("alice"), func(d *workflows.Decision) { d.Outcome = workflows.Rejected })), ok: true,
+		},
+		"a name as long as may be": {value: asMap(t, named(strings.Repeat("é", 80))), want: of(given(strings.Repeat("é", 80))), ok: true},
+		"a name that is too long":  {value: asMap(t, named(strings.Repeat("é", 81))), want: of(given(strings.Repeat("é", 80))), ok: true},
+		"a name alone, without a digest": {
+			value: asMap(t, as(named("alice"), func(d *workflows.Decision) { d.Digest = "" })),
+			want:  of(as(given(""), func(d *workflows.Decision) { d.Digest = "" })), ok: true,
+		},
+		"a name alone, of another request": {
+			value: asMap(t, as(named("alice"), func(d *workflows.Decision) { d.Digest = strings.Repeat("0", 64) })), want: failed(another),
+		},
+		"a name alone, and the choice": {
+			value: asMap(t, as(named("alice"), func(d *workflows.Decision) { d.Choice, d.Inputs = "staging", map[string]string{"sum": "1", "x": "y"} })),
+			want:  of(as(given("alice"), func(d *workflows.Decision) { d.Choice, d.Inputs = "staging", map[string]string{"sum": "1"} })), ok: true,
+		},
+		"an ID that says outside is no name alone": {
+			value: asMap(t, as(decision, func(d *workflows.Decision) { d.Via = workflows.Outside })),
+			want:  of(as(decision, func(d *workflows.Decision) { d.Via = workflows.Outside })), ok: true,
+		},
+		"no digest": {value: ours(workflows.Approved, ""), want: of(forged), ok: true},
 
 		"a choice, by its number": {
 			value: asMap(t, as(chosen, func(d *workflows.Decision) { d.Choice = "" })), want: of(chosen), ok: true,

@@ -593,6 +593,7 @@ func TestApply(t *testing.T) {
 		}
 		return c
 	}
+	outside := func(by Person) Change { return Change{Kind: Withdraw, By: by, Via: Outside} }
 	longer := func(d Duration) func(*Change) { return func(c *Change) { c.Longer = d } }
 	to := func(id string) func(*Change) { return func(c *Change) { c.To = id } }
 	in := func(groups ...string) func(*Change) { return func(c *Change) { c.Groups = groups } }
@@ -639,6 +640,24 @@ func TestApply(t *testing.T) {
 		"withdrawn by the requester":           {r: base, c: of(Withdraw, "U1", nil), want: of(Withdraw, "U1", nil)},
 		"withdrawn by an approver":             {r: base, c: of(Withdraw, "U2", nil), no: notYours},
 		"withdrawn by nobody, asked by nobody": {r: with(func(r *Round) { r.Requester = "" }), c: of(Withdraw, "", nil), no: notYours},
+
+		"withdrawn outside Slack": {
+			r: base, c: outside(Person{Name: "pipeline 4711"}), want: outside(Person{Name: "pipeline 4711"}),
+		},
+		"withdrawn outside Slack, by a long name": {
+			r: base, c: outside(Person{Name: strings.Repeat("é", MaxName+1)}), want: outside(Person{Name: strings.Repeat("é", MaxName)}),
+		},
+		"withdrawn outside Slack, after a hundred changes": {
+			r: with(func(r *Round) { r.Changes = slices.Repeat([]Change{made}, MaxChanges) }), c: outside(Person{Name: "x"}), want: outside(Person{Name: "x"}),
+		},
+		"withdrawn by a stranger at the card":    {r: base, c: of(Withdraw, "U9", nil), no: notYours},
+		"withdrawn by a stranger at the home":    {r: base, c: of(Withdraw, "U9", func(c *Change) { c.Via = ViaHome }), no: notYours},
+		"withdrawn by a stranger by the command": {r: base, c: of(Withdraw, "U9", func(c *Change) { c.Via = ViaCommand }), no: notYours},
+		"withdrawn by a stranger by no door":     {r: base, c: of(Withdraw, "U9", func(c *Change) { c.Via = "" }), no: notYours},
+		"withdrawn by a name alone, at the card": {r: base, c: Change{Kind: Withdraw, By: Person{Name: "alice"}, Via: ViaCard}, no: notYours},
+		"extended outside Slack":                 {r: base, c: Change{Kind: Extend, By: Person{Name: "x"}, Via: Outside, Longer: "1h"}, no: notExtend},
+		"delegated outside Slack":                {r: base, c: Change{Kind: Delegate, By: Person{Name: "x"}, Via: Outside, To: "U9"}, no: notNamed},
+		"escalated outside Slack":                {r: base, c: Change{Kind: Escalate, By: Person{Name: "x"}, Via: Outside}, no: notEscal},
 
 		"extended by the requester": {r: base, c: of(Extend, "U1", longer("2h")), want: of(Extend, "U1", func(c *Change) { c.Longer, c.Until = "2h", noon.Add(3*time.Hour) })},
 		"extended by an approver":   {r: base, c: of(Extend, "U2", longer("1s")), want: of(Extend, "U2", func(c *Change) { c.Longer, c.Until = "1s", noon.Add(time.Hour+time.Second) })},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ var (
 	alice   = workflows.Person{ID: "U0ALICE001", Name: "alice", Team: "T0SIM0001"}
 	bob     = workflows.Person{ID: "U0BOB00001", Name: "bob", Team: "T0SIM0001"}
 	carol   = workflows.Person{ID: "U0CAROL001", Name: "carol", Team: "T0SIM0001"}
+	// pipeline is somebody outside Slack, as they say.
+	pipeline = workflows.Person{Name: "pipeline_4711 <b> & *co*"}
 )
 
 func request() workflows.Request {
@@ -289,8 +292,12 @@ func TestGolden(t *testing.T) {
 	silence.ByDeadline = true
 	taken := ended(workflows.Withdrawn, "")
 	taken.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: alice, At: decided}}
-	outside := deployed()
-	outside.Decisions[2].By = workflows.Person{}
+	outside, given := deployed(), deployed()
+	outside.Decisions[2].By, given.Decisions[2].By = workflows.Person{}, pipeline
+	withdrawn := taken
+	withdrawn.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: pipeline, Via: workflows.Outside, At: decided}}
+	answered := halfway()
+	answered.Decisions[0].By = pipeline
 
 	for name, m := range map[string]Message{
 		"open_users":              Open(round(r, 1), "v1.reference"),
@@ -311,6 +318,11 @@ func TestGolden(t *testing.T) {
 		"rejected_with_reason":    Closed(r, by(workflows.Rejected, bob, reason)),
 		"rejected":                Closed(r, by(workflows.Rejected, bob, "")),
 		"decided_outside":         Closed(r, by(workflows.Approved, workflows.Person{}, "")),
+		"approved_as_given":       Closed(r, by(workflows.Approved, pipeline, "Slack is down.")),
+		"approved_roles_as_given": Closed(deploy(), given),
+		"rejected_as_given":       Closed(r, by(workflows.Rejected, pipeline, reason)),
+		"withdrawn_as_given":      Closed(r, withdrawn),
+		"open_halfway_as_given":   Open(answered, "v1.reference"),
 		"expired":                 Closed(r, ended(workflows.Expired, "")),
 		"expired_halfway":         Closed(deploy(), missed),
 		"withdrawn":               Closed(r, ended(workflows.Withdrawn, "")),
@@ -324,6 +336,7 @@ func TestGolden(t *testing.T) {
 		"notice_direct":            Notice(deploy(), deployed(), true),
 		"notice_without_requester": Notice(nobody, by(workflows.Approved, bob, ""), false),
 		"notice_rejected":          Notice(r, by(workflows.Rejected, bob, reason), false),
+		"notice_as_given":          Notice(r, by(workflows.Approved, pipeline, "Slack is down."), false),
 		"notice_expired":           Notice(r, ended(workflows.Expired, ""), false),
 		"notice_failed":            Notice(r, ended(workflows.Failed, "I am not in that channel. Invite me there and ask again."), false),
 		"notice_unfit":             Notice(r, ended(workflows.Failed, "The approver <@U0BOB00001> cannot decide & <!here> *neither*."), true),
@@ -553,6 +566,12 @@ func everyMessage(title, text, reason, note string) map[string]Message {
 		{Outcome: workflows.Approved, By: workflows.Person{ID: note}, At: decided, Reason: note, Choice: title, Inputs: map[string]string{"a": note}},
 	}
 	all.Changes = []workflows.Change{{Kind: workflows.Escalate, Role: title}, {Kind: workflows.Delegate, By: bob, To: note}}
+	named := workflows.Person{Name: title} // outside Slack
+	given := all
+	given.Decisions = slices.Clone(all.Decisions)
+	given.Decisions[0].By, given.Decisions[1].By = bob, named
+	gone := ended(workflows.Withdrawn, "")
+	gone.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: named, Via: workflows.Outside}}
 	res := workflows.Result{Outcome: workflows.Approved, Decisions: all.Decisions, Choice: text, Inputs: all.Decisions[0].Inputs, EndedAt: decided, Permalink: text, Changes: all.Changes}
 	return map[string]Message{
 		"open":                 Open(round(r, 1), "v1.reference"),
@@ -562,6 +581,14 @@ func everyMessage(title, text, reason, note string) map[string]Message {
 		"approved, all":        Closed(all.Request, res),
 		"rejected":             Closed(r, by(workflows.Rejected, bob, reason)),
 		"rejected outside":     Closed(r, by(workflows.Rejected, workflows.Person{}, reason)),
+		"open, as given":       Open(given, "v1.reference"),
+		"approved as given":    Closed(r, by(workflows.Approved, named, reason)),
+		"rejected as given":    Closed(r, by(workflows.Rejected, named, reason)),
+		"withdrawn as given":   Closed(r, gone),
+		"line, as given":       Line(workflows.Line{Event: workflows.Decided, Round: given}, workflows.Approvers{}),
+		"reminder, as given":   Line(workflows.Line{Event: workflows.Reminded, Round: given}, workflows.Approvers{}),
+		"notice, as given":     Notice(r, by(workflows.Rejected, named, reason), true),
+		"notice of withdrawal": Notice(r, gone, true),
 		"expired":              Closed(r, ended(workflows.Expired, "")),
 		"failed":               Closed(r, ended(workflows.Failed, note)),
 		"failed, no requester": Closed(unasked, ended(workflows.Failed, note)),
@@ -584,8 +611,16 @@ func everyView(title, text string) (modals []slack.ModalViewRequest, home slack.
 	}
 	listed := row(r, "v1.reference")
 	listed.WorkflowID, listed.Permalink = text, text
+	given := listed
+	given.Round.Decisions = []workflows.Decision{approval(workflows.Person{Name: title}, "", "")}
+	given.Counted = []string{""}
+	over := endedRow(given.Round, workflows.Withdrawn, decided)
+	over.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: workflows.Person{Name: title}, Via: workflows.Outside}}
 	return []slack.ModalViewRequest{DecisionModal(r, "approve_1", "", false), DecisionModal(r, ActionReject, "", false), ExtendModal(r, ""), RequestModal("", text)},
-		DrawHome(Home{Waiting: Section{Rows: []Row{listed}}, Asked: Section{Rows: []Row{listed}}})
+		DrawHome(Home{
+			Waiting: Section{Rows: []Row{listed, given}}, Asked: Section{Rows: []Row{listed}},
+			Decided: Section{Rows: []Row{over, endedRow(given.Round, workflows.Rejected, decided)}},
+		})
 }
 
 func TestHostileTextStaysText(t *testing.T) {

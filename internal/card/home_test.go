@@ -45,8 +45,17 @@ func homes() map[string]Home {
 	chosen.Decisions = []workflows.Decision{approval(bob, "eu-1", "")}
 	rejected := round(request(), 1)
 	rejected.Decisions = []workflows.Decision{{Outcome: workflows.Rejected, By: bob, At: decided}}
-	approved := halfway()
+	approved, given := halfway(), halfway()
+	given.Decisions[0].By = pipeline
+	taken := endedRow(round(request(), 1), workflows.Withdrawn, decided)
+	taken.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: pipeline, Via: workflows.Outside}}
+	refused := round(request(), 1)
+	refused.Decisions = []workflows.Decision{{Outcome: workflows.Rejected, By: pipeline, At: decided}}
 	return map[string]Home{
+		"home_as_given": {
+			At: decided, Waiting: Section{Rows: []Row{row(given, "v1.three")}},
+			Decided: Section{Rows: []Row{endedRow(given, workflows.Approved, decided), endedRow(refused, workflows.Rejected, decided), taken}},
+		},
 		"home": {
 			At:      decided,
 			Waiting: Section{Rows: []Row{row(round(request(), 1), "v1.one"), row(chosen, "v1.two"), row(halfway(), "v1.three"), unknown}, More: true},
@@ -185,6 +194,8 @@ func TestListLine(t *testing.T) {
 	odd := row(round(request(), 1), "")
 	odd.Round.Title, odd.WorkflowID, odd.Permalink = "*T* <!here> `x`", "a`b <c> & d_e", "https://slack.example/p?a=<b>|c"
 	far := row(atLimits("&"), "")
+	given := endedRow(round(request(), 1), workflows.Withdrawn, decided)
+	given.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: pipeline, Via: workflows.Outside}}
 	unknown := row(round(request(), 1), "")
 	unknown.Unknown, unknown.Permalink = true, "javascript:alert(1)"
 	for name, tc := range map[string]struct {
@@ -194,6 +205,7 @@ func TestListLine(t *testing.T) {
 		"one approval": {row(round(request(), 1), ""), []string{"*Greet World*", "<" + cardLink + "|Open card>", "Asked by <@U0ALICE001>", "Until <!date^", "May decide: <@U0BOB00001>, <@U0CAROL001>", "`deploy_web-7`"}},
 		"halfway":      {row(halfway(), ""), []string{"1 of 3 approved: <@U0BOB00001>. Missing: 2 of <!subteam^S0SRE00001> (Operations)"}},
 		"ended":        {endedRow(round(request(), 1), workflows.Withdrawn, decided), []string{"Withdrawn on <!date^"}},
+		"as given":     {given, []string{"Withdrawn by pipeline_4711 &lt;b&gt; &amp; co (outside Slack, as given) on <!date^"}},
 		"odd":          {odd, []string{"*T &lt;!here&gt; x*", "`ab &lt;c&gt; &amp; d_e`", "<https://slack.example/p?a=%3Cb%3E%7Cc|Open card>"}},
 		"unknown":      {unknown, []string{"Could not be checked"}},
 		"at limits":    {far, []string{"approved"}},

@@ -38,9 +38,9 @@ func TestDirect(t *testing.T) {
 func TestLines(t *testing.T) {
 	t.Parallel()
 	sre := workflows.Approvers{Users: []string{"U0CAROL001"}, Groups: []string{"S0SRE00001"}}
-	many, chosen, outside, rejected, handed, byHand := halfway(), choosing(), halfway(), halfway(), halfway(), halfway()
+	many, chosen, outside, rejected, handed, byHand, given := halfway(), choosing(), halfway(), halfway(), halfway(), halfway(), halfway()
 	chosen.Decisions = []workflows.Decision{approval(bob, "eu-1", "Now.\n*Really*.")}
-	outside.Decisions[0].By = workflows.Person{}
+	outside.Decisions[0].By, given.Decisions[0].By = workflows.Person{}, pipeline
 	rejected.Decisions = append(rejected.Decisions, workflows.Decision{Outcome: workflows.Rejected, By: carol, Reason: "No <!here>."})
 	handed.Changes = handed.Changes[:1]
 	many.Changes = many.Changes[:2]
@@ -58,6 +58,7 @@ func TestLines(t *testing.T) {
 		"decided":         {many, workflows.Decided, sre, "<@U0BOB00001> approved (1 of 3) as Security. Missing: 2 (Operations). Comment: Looks *good*."},
 		"decided_choice":  {chosen, workflows.Decided, sre, "<@U0BOB00001> approved (1 of 2): Production (Europe). 1 more wanted. Comment: Now.\n*Really*."},
 		"decided_outside": {outside, workflows.Decided, sre, "Somebody outside Slack approved (1 of 3)"},
+		"decided_given":   {given, workflows.Decided, sre, "pipeline_4711 &lt;b&gt; &amp; co (outside Slack, as given) approved (1 of 3)"},
 		"decided_no":      {rejected, workflows.Decided, sre, "<@U0CAROL001> rejected."},
 		"reminded":        {many, workflows.Reminded, sre, "<@U0CAROL001>, <!subteam^S0SRE00001>: this still waits for a decision, until <!date^1795269600^"},
 		"escalated":       {halfway(), workflows.Escalated, sre, "This was escalated. Deploy web 2.4.0."},

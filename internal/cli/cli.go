@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
 	"countersign/internal/record"
 	"countersign/workflows"
@@ -128,15 +129,40 @@ func completeID(connect Connect) cobra.CompletionFunc {
 func (c Client) find(ctx context.Context, id, question string) (all []record.Found, running bool, err error) {
 	all, running, ok, err := c.Records.Describe(ctx, id, "")
 	switch {
+	case unreadable(err) != nil:
+		return nil, false, unreadable(err)
 	case err != nil:
 		return nil, false, fmt.Errorf("look the request up: %w", err)
 	case !ok:
 		return nil, false, exit(ExitUsage, "there is no request %q on the task queue %s: `countersign list` shows those that are open", id, c.Records.TaskQueue)
 	}
+	if len(all) == 0 {
+		if err := c.readable(ctx, id, ""); err != nil {
+			return nil, false, err
+		}
+	}
 	if question != "" {
 		all = slices.DeleteFunc(all, func(f record.Found) bool { return f.Question != question })
 	}
 	return all, running, nil
+}
+
+// readable is why nothing can be read of a workflow that lists no request: it is encrypted, and cannot be decrypted here.
+func (c Client) readable(ctx context.Context, id, runID string) error {
+	var input any
+	return unreadable(c.Records.Input(ctx, id, runID, &input))
+}
+
+// unreadable is what there is to say of an error that tells that something cannot be decrypted; nil of any other.
+func unreadable(err error) error {
+	var undecoded interface {
+		error
+		Undecoded() bool
+	}
+	if errors.As(err, &undecoded) && undecoded.Undecoded() || errors.Is(err, converter.ErrEncodingIsNotSupported) {
+		return exit(ExitNotAsked, "the request is encrypted, and cannot be read here: set PAYLOAD_KEYS as its worker has it (%w)", err)
+	}
+	return nil
 }
 
 // findOpen finds the one request that is open. Before its card is posted nothing is known of it but the workflow's ID.
@@ -157,13 +183,13 @@ func (c Client) findOpen(ctx context.Context, id, question string) (f record.Fou
 	case len(open) > 1:
 		var names []string
 		for _, f := range open {
-			names = append(names, fmt.Sprintf("%s (%s)", f.Question, plain(f.Round.Title)))
+			names = append(names, fmt.Sprintf("%s (%s)", plain(f.Question), plain(f.Round.Title)))
 		}
 		return f, exit(ExitUsage, "it asks for several things: choose one with --question, of %s", strings.Join(names, ", "))
 	case len(all) == 0 && running && question == "":
 		return record.Found{WorkflowID: id}, nil
-	case len(all) > 0:
-		return f, exit(ExitRejected, "too late: the request is %s already", all[0].Outcome)
+	case len(all) > 0 && all[0].Outcome != workflows.Failed:
+		return f, exit(ExitRejected, "too late: the request is %s already", plain(string(all[0].Outcome)))
 	default:
 		return f, exit(ExitRejected, "the request is not open: see `countersign show %s`", id)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -64,10 +65,15 @@ func (c Client) withdraw(ctx context.Context, s Streams, id, question, by string
 	if err == nil {
 		err = handle.Get(soon, nil)
 	}
-	var app *temporal.ApplicationError
+	var (
+		app   *temporal.ApplicationError
+		ended *serviceerror.NotFound
+	)
 	switch {
 	case errors.As(err, &app):
 		return exit(ExitRejected, "not withdrawn: %s", plain(app.Message()))
+	case errors.As(err, &ended):
+		return exit(ExitRejected, "not withdrawn: it has ended just now; look with `countersign show %s`", id)
 	case err != nil:
 		return fmt.Errorf("it is not known whether it was withdrawn; look with `countersign show %s`: %w", id, err)
 	}
@@ -150,6 +156,9 @@ func (f decideFlags) run(ctx context.Context, c Client, s Streams, id string) er
 		return fmt.Errorf("read the request: %w", err)
 	}
 	if d.Outcome == workflows.Approved {
+		if len(a.Round.Choices)+len(a.Round.Inputs) == 0 && slices.Contains(open.Counted, "") {
+			return exit(ExitRejected, "an approval from outside Slack counts already, and all that come so count as one")
+		}
 		if d.Choice, d.Inputs, err = f.filled(a.Round.Request); err != nil {
 			return err
 		}
@@ -174,10 +183,11 @@ func (f decideFlags) filled(r workflows.Request) (choice string, inputs map[stri
 	for _, c := range r.Choices {
 		choices = append(choices, c.String())
 	}
-	if f.choice != "" || len(choices) > 0 {
-		if !slices.Contains(choices, f.choice) {
-			return "", nil, exit(ExitUsage, "choose one with --choice: the request has %s", quoted(choices))
-		}
+	switch {
+	case f.choice != "" && len(choices) == 0:
+		return "", nil, exit(ExitUsage, "the request has no choices: leave --choice out")
+	case len(choices) > 0 && !slices.Contains(choices, f.choice):
+		return "", nil, exit(ExitUsage, "choose one with --choice: the request has %s", quoted(choices))
 	}
 	given := make(map[string]string)
 	for _, in := range f.inputs {
@@ -196,25 +206,19 @@ func (f decideFlags) filled(r workflows.Request) (choice string, inputs map[stri
 		if !in.Fits(value) {
 			return "", nil, exit(ExitUsage, "give %s with --input %s=VALUE: %s", in.Name, in.Name, in.Wants())
 		}
-		if value == "" {
-			continue
-		}
 		if inputs == nil {
 			inputs = make(map[string]string)
 		}
-		inputs[in.Name] = value
+		inputs[in.Name] = value // An empty one too, as Slack's form has it: the same values count together.
 	}
-	for name := range given {
-		return "", nil, exit(ExitUsage, "the request has no input %q", name)
+	if unknown := slices.Sorted(maps.Keys(given)); len(unknown) > 0 {
+		return "", nil, exit(ExitUsage, "the request has no input %s", quoted(unknown))
 	}
 	return f.choice, inputs, nil
 }
 
-// quoted lists texts; "none" where there are none.
+// quoted lists texts.
 func quoted(all []string) string {
-	if len(all) == 0 {
-		return "none"
-	}
 	for i, s := range all {
 		all[i] = fmt.Sprintf("%q", s)
 	}

@@ -92,7 +92,7 @@ func state(l workflows.Listed) string {
 	wanted := workflows.Count(l.Round.Wanted())
 	switch {
 	case l.Outcome != "":
-		return string(l.Outcome)
+		return plain(string(l.Outcome))
 	case wanted == 1:
 		return "waiting"
 	default:
@@ -159,7 +159,7 @@ func details(w io.Writer, f found) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, strings.ReplaceAll(plain(value), "\t", " "))
+			fmt.Fprintf(t, "%s\t%s\n", plain(name), plain(value))
 		}
 	}
 	line("Title", f.Round.Title)

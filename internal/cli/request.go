@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -82,11 +83,17 @@ func (f *requestFlags) run(ctx context.Context, set *pflag.FlagSet, connect Conn
 	if err != nil {
 		return err
 	}
-	if len(f.key) > maxKey || strings.ContainsFunc(f.key, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	switch {
+	case set.Changed("key") && f.key == "": // Without a variable that is missing, say, a repeat would ask again.
+		return exit(ExitUsage, "--key is empty: give one, or leave it out")
+	case len(f.key) > maxKey || !utf8.ValidString(f.key) || f.key != plain(f.key):
 		return exit(ExitUsage, "--key may have %d bytes, and no control characters", maxKey)
 	}
 	c, closer, err := connect(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return exit(ExitInterrupted, "nothing was asked")
+	case err != nil:
 		return err
 	}
 	defer closer()
@@ -95,7 +102,10 @@ func (f *requestFlags) run(ctx context.Context, set *pflag.FlagSet, connect Conn
 		id += strings.ToLower(rand.Text()[:16])
 	}
 	runID, attached, err := c.start(ctx, id, input)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return exit(ExitInterrupted, "it is not known whether it was asked; look with: countersign show %s", id)
+	case err != nil:
 		return err
 	}
 	if attached {
@@ -132,8 +142,12 @@ func (f *requestFlags) input(set *pflag.FlagSet, s Streams) (map[string]json.Raw
 		if err != nil {
 			return nil, exit(ExitUsage, "read the request: %w", err)
 		}
-		if err := json.Unmarshal(b, &input); err != nil || input == nil {
-			return nil, exit(ExitUsage, "--from %s has no JSON object in it: %v", f.from, err)
+		var wrong *json.UnmarshalTypeError
+		switch err := json.Unmarshal(b, &input); {
+		case errors.As(err, &wrong) || err == nil && input == nil:
+			return nil, exit(ExitUsage, "--from %s has to be a JSON object, with the fields of a request", f.from)
+		case err != nil:
+			return nil, exit(ExitUsage, "--from %s is not JSON: %w", f.from, err)
 		}
 	}
 	flags, err := f.fromFlags(set)

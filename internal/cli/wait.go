@@ -33,7 +33,10 @@ approved, 1 rejected, 3 expired, 4 withdrawn, 5 if its outcome could not be lear
 		ValidArgsFunction: completeID(connect),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, closer, err := connect(cmd.Context())
-			if err != nil {
+			switch {
+			case err != nil && cmd.Context().Err() != nil:
+				return interrupted(args[0])
+			case err != nil:
 				return isCode(err, ExitNotAsked)
 			}
 			defer closer()
@@ -84,6 +87,7 @@ type watch struct {
 	id, runID, question string
 	log                 io.Writer // progress, for people
 
+	readable  bool // it is not encrypted with a key that is missing here
 	posted    bool
 	decisions int
 	until_    time.Time
@@ -138,6 +142,8 @@ func transient(err error) bool {
 func (w *watch) look(ctx context.Context) (res workflows.Result, done bool, err error) {
 	all, running, ok, err := w.Records.Describe(ctx, w.id, w.runID)
 	switch {
+	case unreadable(err) != nil && !w.posted: // Later on it may pass: a codec server may be away.
+		return res, false, unreadable(err)
 	case err != nil:
 		return res, false, err
 	case !ok:
@@ -148,6 +154,12 @@ func (w *watch) look(ctx context.Context) (res workflows.Result, done bool, err 
 		if w.question == "" || f.Question == w.question {
 			of = append(of, f)
 		}
+	}
+	if len(of) == 0 && !w.readable {
+		if err := w.Client.readable(ctx, w.id, w.runID); err != nil {
+			return res, false, err
+		}
+		w.readable = true
 	}
 	switch {
 	case len(of) == 0 && running:
@@ -222,8 +234,14 @@ func (w *watch) say(f record.Found) {
 	if !w.posted {
 		return
 	}
-	for _, d := range f.Round.Decisions[min(w.decisions, len(f.Round.Decisions)):] {
-		fmt.Fprintf(w.log, "%s: %s (%d of %d).\n", person(d.By), d.Outcome, len(f.Counted), workflows.Count(f.Round.Wanted()))
+	for i, d := range f.Round.Decisions {
+		count := ""
+		if d.Outcome == workflows.Approved && i == len(f.Round.Decisions)-1 { // It is known as it stands now.
+			count = fmt.Sprintf(" (%d of %d)", len(f.Counted), workflows.Count(f.Round.Wanted()))
+		}
+		if i >= w.decisions {
+			fmt.Fprintf(w.log, "%s: %s%s.\n", person(d.By), plain(string(d.Outcome)), count)
+		}
 	}
 	w.decisions = len(f.Round.Decisions)
 	if until := f.Round.Until(); !until.Equal(w.until_) && f.Outcome == "" {

@@ -51,6 +51,9 @@ func TestDefaults(t *testing.T) {
 	if got.ReferenceKeys == nil || len(got.ReferenceKeys.IDs()) != 1 {
 		t.Errorf("keys are %v", got.ReferenceKeys)
 	}
+	if p, err := got.Temporal.DataConverter.ToPayload("World"); err != nil || got.PayloadKeys != nil || string(p.GetData()) != `"World"` {
+		t.Errorf("payloads are %v (%v), with nothing that has them encrypted", p, err)
+	}
 	if !got.Approvers.Empty() || got.Requesters.String() != "members" {
 		t.Errorf("approvers %v, requesters %v", got.Approvers, got.Requesters)
 	}
@@ -64,7 +67,8 @@ func TestEveryVariable(t *testing.T) {
 		"TEMPORAL_ADDRESS=temporal.example:7233", "TEMPORAL_NAMESPACE=approvals", "TEMPORAL_API_KEY=secret-api-key",
 		"TASK_QUEUE=q", "APPROVERS=U1, W2,S3,,channel", "ALLOW_SELF_APPROVAL=true", "ALLOW_GUESTS=1", "ALLOW_APPROVAL_ON_EXPIRY=TRUE",
 		"REQUESTERS=members,U4,S5",
-		"DEADLINE=90m", "REFERENCE_KEYS="+reference.NewKey()+","+reference.NewKey(), "LOG_LEVEL=debug", "LOG_FORMAT=json")
+		"DEADLINE=90m", "REFERENCE_KEYS="+reference.NewKey()+","+reference.NewKey(), "LOG_LEVEL=debug", "LOG_FORMAT=json",
+		"PAYLOAD_KEYS="+reference.NewKey()+", "+reference.NewKey(), "ALLOW_OUTSIDE_DECISIONS=1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +84,7 @@ func TestEveryVariable(t *testing.T) {
 		AllowSelfApproval:     true,
 		AllowGuests:           true,
 		AllowApprovalOnExpiry: true,
+		AllowOutsideDecisions: true,
 		Requesters:            Requesters{Users: []string{"U4"}, Groups: []string{"S5"}, Members: true},
 		Deadline:              90 * time.Minute,
 		LogLevel:              slog.LevelDebug,
@@ -91,8 +96,8 @@ func TestEveryVariable(t *testing.T) {
 	if got.Temporal.Credentials == nil || got.Temporal.ConnectionOptions.TLS == nil {
 		t.Error("an API key must turn TLS on")
 	}
-	if len(got.ReferenceKeys.IDs()) != 2 {
-		t.Errorf("keys are %v", got.ReferenceKeys)
+	if len(got.ReferenceKeys.IDs()) != 2 || len(got.PayloadKeys.IDs()) != 2 {
+		t.Errorf("keys are %v and %v", got.ReferenceKeys, got.PayloadKeys)
 	}
 	if got, want := got.Approvers.String(), "U1,W2,S3,channel"; got != want {
 		t.Errorf("approvers are %q, want %q", got, want)
@@ -114,6 +119,17 @@ func TestRoles(t *testing.T) {
 		"bot with an empty one":    {Bot, []string{"SLACK_APP_TOKEN= "}, []string{"SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "REFERENCE_KEYS"}},
 		"demo ignores Slack's":     {Demo, []string{"SLACK_BOT_TOKEN=x", "SLACK_APP_TOKEN=x", "SLACK_API_URL=x", "REFERENCE_KEYS=x"}, nil},
 		"demo looks at the others": {Demo, []string{"DEADLINE=x"}, []string{"DEADLINE"}},
+		"demo has no payload keys": {Demo, []string{"PAYLOAD_KEYS=x"}, nil},
+		"client with nothing":      {Client, nil, nil},
+		"client ignores Slack's": {Client, []string{
+			"SLACK_BOT_TOKEN=x", "SLACK_APP_TOKEN=x", "SLACK_SIGNING_SECRET=xoxb-x", "SLACK_API_URL=x", "LISTEN_ADDRESS=x",
+			"APPROVERS=x", "REQUESTERS=x", "DEADLINE=x", "REFERENCE_KEYS=x",
+		}, nil},
+		"client looks at the others": {
+			Client,
+			[]string{"TEMPORAL_ADDRESS=x", "TASK_QUEUE='", "PAYLOAD_KEYS=x", "ALLOW_OUTSIDE_DECISIONS=x", "LOG_LEVEL=x", "LOG_FORMAT=x"},
+			[]string{"TEMPORAL_ADDRESS", "TASK_QUEUE", "PAYLOAD_KEYS", "ALLOW_OUTSIDE_DECISIONS", "LOG_LEVEL", "LOG_FORMAT"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,22 +193,36 @@ func TestFaults(t *testing.T) {
 		"deadline negative":       {[]string{"DEADLINE=-1h"}, []string{"DEADLINE is -1h0m0s"}},
 		"deadline too long":       {[]string{"DEADLINE=8761h"}, []string{"DEADLINE is 8761h0m0s"}},
 		"keys malformed":          {[]string{"REFERENCE_KEYS=secret!"}, []string{"REFERENCE_KEYS is malformed: item 1 is not base64: each key"}},
-		"level unknown":           {[]string{"LOG_LEVEL=loud"}, []string{`LOG_LEVEL is "loud": write debug, info, warn or error`}},
-		"format unknown":          {[]string{"LOG_FORMAT=xml"}, []string{`LOG_FORMAT is "xml": write text or json`}},
-		"token as approver":       {[]string{"APPROVERS=xoxb-1-secret,bob"}, []string{`APPROVERS has a Slack token, "bob": list user IDs`}},
-		"token as requester":      {[]string{"REQUESTERS=xapp-1-secret"}, []string{"REQUESTERS has a Slack token: list user IDs"}},
-		"token as log level":      {[]string{"LOG_LEVEL=xoxp-1-secret"}, []string{"LOG_LEVEL is a Slack token: write debug"}},
-		"token as log format":     {[]string{"LOG_FORMAT=xoxb-1-secret"}, []string{"LOG_FORMAT is a Slack token: write text"}},
-		"token as deadline":       {[]string{"DEADLINE=xoxb-1-secret"}, []string{"DEADLINE is a Slack token: write a duration"}},
-		"token as self approval":  {[]string{"ALLOW_SELF_APPROVAL=xoxe.xoxb-1-secret"}, []string{"ALLOW_SELF_APPROVAL is a Slack token: write true"}},
-		"token as guests":         {[]string{"ALLOW_GUESTS=xoxb-1-secret"}, []string{"ALLOW_GUESTS is a Slack token: write true"}},
-		"token as expiry":         {[]string{"ALLOW_APPROVAL_ON_EXPIRY=xoxb-1-secret"}, []string{"ALLOW_APPROVAL_ON_EXPIRY is a Slack token: write true"}},
-		"token as own address":    {[]string{"LISTEN_ADDRESS=xapp-1-secret"}, []string{"LISTEN_ADDRESS is a Slack token: write host:port"}},
-		"token as API URL":        {[]string{"SLACK_API_URL=xoxb-1-secret"}, []string{"SLACK_API_URL is not an absolute"}},
-		"token as server":         {[]string{"TEMPORAL_ADDRESS=xoxb-1-secret"}, []string{"TEMPORAL_ADDRESS is a Slack token: write host:port"}},
-		"token as TLS":            {[]string{"TEMPORAL_TLS=xoxb-1-secret"}, []string{"TEMPORAL_TLS is a Slack token: write true"}},
-		"token as profile":        {[]string{"TEMPORAL_PROFILE=xoxb-1-secret"}, []string{"TEMPORAL_PROFILE is a Slack token: name a profile"}},
-		"token as keys":           {[]string{"REFERENCE_KEYS=xoxb-1-secret"}, []string{"REFERENCE_KEYS is malformed: item 1"}},
+		"payload keys malformed":  {[]string{"PAYLOAD_KEYS=" + reference.NewKey() + ",secret!"}, []string{"PAYLOAD_KEYS is malformed: item 2 is not base64: each key must be one that `countersign key` printed"}},
+		"payload keys short":      {[]string{"PAYLOAD_KEYS=c2VjcmV0"}, []string{"PAYLOAD_KEYS is malformed: item 1 has 6 bytes instead of 32"}},
+		"no payload key":          {[]string{"PAYLOAD_KEYS=,"}, []string{"PAYLOAD_KEYS is malformed: there is no key"}},
+		"token as payload keys":   {[]string{"PAYLOAD_KEYS=xoxb-1-secret"}, []string{"PAYLOAD_KEYS is malformed: item 1"}},
+		"outside decisions maybe": {[]string{"ALLOW_OUTSIDE_DECISIONS=cli"}, []string{`ALLOW_OUTSIDE_DECISIONS is "cli": write true or false`}},
+		"token as outside":        {[]string{"ALLOW_OUTSIDE_DECISIONS=xoxb-1-secret"}, []string{"ALLOW_OUTSIDE_DECISIONS is a Slack token: write true"}},
+		"two ways to encrypt": {
+			[]string{"PAYLOAD_KEYS=" + reference.NewKey(), "TEMPORAL_CODEC_ENDPOINT=http://localhost:8888"},
+			[]string{"PAYLOAD_KEYS is set, and so is a codec endpoint for Temporal: use one of them"},
+		},
+		"codec relative":         {[]string{"TEMPORAL_CODEC_ENDPOINT=localhost:8888"}, []string{"TEMPORAL_CODEC_ENDPOINT is not an absolute http or https URL: write the URL of the codec server"}},
+		"codec without host":     {[]string{"TEMPORAL_CODEC_ENDPOINT=http:///secret"}, []string{"TEMPORAL_CODEC_ENDPOINT is not"}},
+		"codec garbled":          {[]string{"TEMPORAL_CODEC_ENDPOINT=https://me:secret%zz@codec.example/"}, []string{"TEMPORAL_CODEC_ENDPOINT is not"}},
+		"codec auth alone":       {[]string{"TEMPORAL_CODEC_AUTH=Bearer secret"}, []string{"TEMPORAL_CODEC_ENDPOINT is missing, and TEMPORAL_CODEC_AUTH is set: set both, or none"}},
+		"level unknown":          {[]string{"LOG_LEVEL=loud"}, []string{`LOG_LEVEL is "loud": write debug, info, warn or error`}},
+		"format unknown":         {[]string{"LOG_FORMAT=xml"}, []string{`LOG_FORMAT is "xml": write text or json`}},
+		"token as approver":      {[]string{"APPROVERS=xoxb-1-secret,bob"}, []string{`APPROVERS has a Slack token, "bob": list user IDs`}},
+		"token as requester":     {[]string{"REQUESTERS=xapp-1-secret"}, []string{"REQUESTERS has a Slack token: list user IDs"}},
+		"token as log level":     {[]string{"LOG_LEVEL=xoxp-1-secret"}, []string{"LOG_LEVEL is a Slack token: write debug"}},
+		"token as log format":    {[]string{"LOG_FORMAT=xoxb-1-secret"}, []string{"LOG_FORMAT is a Slack token: write text"}},
+		"token as deadline":      {[]string{"DEADLINE=xoxb-1-secret"}, []string{"DEADLINE is a Slack token: write a duration"}},
+		"token as self approval": {[]string{"ALLOW_SELF_APPROVAL=xoxe.xoxb-1-secret"}, []string{"ALLOW_SELF_APPROVAL is a Slack token: write true"}},
+		"token as guests":        {[]string{"ALLOW_GUESTS=xoxb-1-secret"}, []string{"ALLOW_GUESTS is a Slack token: write true"}},
+		"token as expiry":        {[]string{"ALLOW_APPROVAL_ON_EXPIRY=xoxb-1-secret"}, []string{"ALLOW_APPROVAL_ON_EXPIRY is a Slack token: write true"}},
+		"token as own address":   {[]string{"LISTEN_ADDRESS=xapp-1-secret"}, []string{"LISTEN_ADDRESS is a Slack token: write host:port"}},
+		"token as API URL":       {[]string{"SLACK_API_URL=xoxb-1-secret"}, []string{"SLACK_API_URL is not an absolute"}},
+		"token as server":        {[]string{"TEMPORAL_ADDRESS=xoxb-1-secret"}, []string{"TEMPORAL_ADDRESS is a Slack token: write host:port"}},
+		"token as TLS":           {[]string{"TEMPORAL_TLS=xoxb-1-secret"}, []string{"TEMPORAL_TLS is a Slack token: write true"}},
+		"token as profile":       {[]string{"TEMPORAL_PROFILE=xoxb-1-secret"}, []string{"TEMPORAL_PROFILE is a Slack token: name a profile"}},
+		"token as keys":          {[]string{"REFERENCE_KEYS=xoxb-1-secret"}, []string{"REFERENCE_KEYS is malformed: item 1"}},
 		"several at once": {
 			[]string{"LOG_FORMAT=xml", "LOG_LEVEL=loud", "REFERENCE_KEYS=", "DEADLINE=1d", "APPROVERS=x", "TEMPORAL_ADDRESS=x", "SLACK_API_URL=x", "SLACK_SIGNING_SECRET=", "SLACK_BOT_TOKEN="},
 			[]string{"SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_API_URL", "TEMPORAL_ADDRESS", "APPROVERS", "DEADLINE", "REFERENCE_KEYS", "LOG_LEVEL", "LOG_FORMAT"},
@@ -336,9 +366,9 @@ api_key = "secret"
 
 func TestConfigShowsNoSecret(t *testing.T) {
 	t.Parallel()
-	key := reference.NewKey()
+	key, payloadKey := reference.NewKey(), reference.NewKey()
 	c, err := load(t, Run, "SLACK_BOT_TOKEN="+botToken, "SLACK_APP_TOKEN="+appToken, "SLACK_SIGNING_SECRET="+secret,
-		"TEMPORAL_API_KEY=secret-api-key", "REFERENCE_KEYS="+key, "TASK_QUEUE=visible")
+		"TEMPORAL_API_KEY=secret-api-key", "REFERENCE_KEYS="+key, "PAYLOAD_KEYS="+payloadKey, "TASK_QUEUE=visible")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,14 +388,14 @@ func TestConfigShowsNoSecret(t *testing.T) {
 		"pointer": fmt.Sprintf("%v %+v %#v %s", &c, &c, &c, &c),
 		"nested":  fmt.Sprintf("%v %+v %#v", nested, nested, nested),
 	} {
-		if strings.Contains(shown, "secret") || strings.Contains(shown, key[:10]) {
+		if strings.Contains(shown, "secret") || strings.Contains(shown, key[:10]) || strings.Contains(shown, payloadKey[:10]) {
 			t.Errorf("%s shows a secret: %s", name, shown)
 		}
 		if !strings.Contains(shown, "visible") {
 			t.Errorf("%s does not show the rest: %s", name, shown)
 		}
 	}
-	for _, want := range []string{"SLACK_BOT_TOKEN=*** ", "TEMPORAL_API_KEY=*** ", "ALLOW_GUESTS=false ", "ALLOW_APPROVAL_ON_EXPIRY=false ", "REFERENCE_KEYS=" + c.ReferenceKeys.IDs()[0]} {
+	for _, want := range []string{"SLACK_BOT_TOKEN=*** ", "TEMPORAL_API_KEY=*** ", "ALLOW_GUESTS=false ", "ALLOW_APPROVAL_ON_EXPIRY=false ", "REFERENCE_KEYS=" + c.ReferenceKeys.IDs()[0], "PAYLOAD_KEYS=" + c.PayloadKeys.IDs()[0]} {
 		if !strings.Contains(c.String(), want) {
 			t.Errorf("%q is not in %s", want, c)
 		}
@@ -460,7 +490,7 @@ func faultsOf(t *testing.T, err error) []Fault {
 
 func diff(want, got Config) string {
 	return cmp.Diff(want, got,
-		cmpopts.IgnoreFields(Config{}, "ReferenceKeys"),
+		cmpopts.IgnoreFields(Config{}, "ReferenceKeys", "PayloadKeys"),
 		cmp.Comparer(func(a, b client.Options) bool { return a.HostPort == b.HostPort && a.Namespace == b.Namespace }))
 }
 

@@ -106,11 +106,10 @@ func (f *faults) remoteCodec(o *client.Options, c envconfig.ClientConfigCodec) {
 // codec has what Temporal stores encrypted with PAYLOAD_KEYS.
 func (f *faults) codec(c *Config) {
 	switch {
-	case c.PayloadKeys == nil:
-	case c.Temporal.DataConverter != nil:
-		f.add("PAYLOAD_KEYS", "is set, and so is a codec endpoint for Temporal", "use one of them")
-	default:
+	case c.Temporal.DataConverter == nil: // Without keys it refuses what others have encrypted.
 		c.Temporal.DataConverter, c.Temporal.FailureConverter = codec.Converters(codec.Codec{Keys: c.PayloadKeys})
+	case c.PayloadKeys != nil:
+		f.add("PAYLOAD_KEYS", "is set, and so is a codec endpoint for Temporal", "use one of them")
 	}
 }
 

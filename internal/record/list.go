@@ -75,7 +75,9 @@ func (r Reader) List(ctx context.Context) (all Requests, err error) {
 	return all, err
 }
 
+// scan fails where it can decrypt no memo. A few of another key do not keep the others from being listed.
 func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, more bool, err error) {
+	r, unread := r.noting()
 	for seen, token := 0, []byte(nil); ; {
 		page, err := r.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: r.Namespace, Query: query, PageSize: 500, NextPageToken: token,
@@ -88,7 +90,10 @@ func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, 
 		}
 		seen += len(page.GetExecutions())
 		if token = page.GetNextPageToken(); len(token) == 0 || seen >= most {
-			return all, len(token) > 0, nil
+			if len(all) > 0 {
+				return all, len(token) > 0, nil
+			}
+			return nil, len(token) > 0, *unread
 		}
 	}
 }
@@ -124,7 +129,9 @@ func (r Reader) Describe(ctx context.Context, workflowID, runID string) (all []F
 	if info.GetTaskQueue() != r.TaskQueue {
 		return nil, false, false, nil
 	}
-	return r.foundIn(info), info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, true, nil
+	r, unread := r.noting()
+	all = r.foundIn(info)
+	return all, info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, true, *unread
 }
 
 // Input is the input that a workflow was started with, decoded into v.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -36,6 +37,7 @@ type Reader struct {
 	// Namespace and TaskQueue are those of the deployment whose requests are listed.
 	Namespace, TaskQueue string
 	// Data and Failures decode what Temporal has; they have to be those of its clients. Nil means the SDK's defaults.
+	// What they cannot decrypt is an error of all that reads it.
 	Data     converter.DataConverter
 	Failures converter.FailureConverter
 }
@@ -48,10 +50,56 @@ func (r Reader) data() converter.DataConverter {
 }
 
 func (r Reader) failure(f *failurepb.Failure) error {
+	for c := f; c != nil; c = c.GetCause() { // The converter keeps its errors to itself.
+		var raw converter.RawValue
+		for _, p := range slices.Concat(c.GetApplicationFailureInfo().GetDetails().GetPayloads(), []*commonpb.Payload{c.GetEncodedAttributes()}) {
+			if p != nil {
+				_ = r.data().FromPayload(p, &raw)
+			}
+		}
+	}
 	if r.Failures == nil {
 		return temporal.GetDefaultFailureConverter().FailureToError(f)
 	}
 	return r.Failures.FailureToError(f)
+}
+
+// undecoded tells that a payload could not be decrypted, by the key of another process, say, or a codec server that does
+// not answer: that is not the same as that there is nothing, or something else than was expected.
+func undecoded(err error) bool {
+	var e interface {
+		error
+		Undecoded() bool
+	}
+	return errors.As(err, &e) && e.Undecoded()
+}
+
+// noting is a data converter that notes the first error that is undecoded.
+type noting struct {
+	converter.DataConverter
+	first *error
+}
+
+func (n noting) note(err error) error {
+	if *n.first == nil && undecoded(err) {
+		*n.first = err
+	}
+	return err
+}
+
+func (n noting) FromPayload(p *commonpb.Payload, v any) error {
+	return n.note(n.DataConverter.FromPayload(p, v))
+}
+
+func (n noting) FromPayloads(all *commonpb.Payloads, v ...any) error {
+	return n.note(n.DataConverter.FromPayloads(all, v...))
+}
+
+// noting is r, with first becoming the first error that is undecoded.
+func (r Reader) noting() (_ Reader, first *error) {
+	first = new(error)
+	r.Data = noting{r.data(), first}
+	return r, first
 }
 
 // State is where an open activity stands. The zero value says nothing: nobody has looked.
@@ -115,6 +163,12 @@ func (r Reader) Look(ctx context.Context, workflowID, runID, activityID string) 
 		}
 	}
 	if a, ok := open[activityID]; ok {
+		var raw any
+		if len(a.heartbeat.GetPayloads()) > 0 {
+			if err := a.data.FromPayloads(a.heartbeat, &raw); undecoded(err) {
+				return Activity{}, fmt.Errorf("read the heartbeat of activity %s: %w", activityID, err)
+			}
+		}
 		return a, nil
 	}
 	a, err := r.Read(ctx, workflowID, runID, activityID)
@@ -188,6 +242,7 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 			a.State, a.Result = Ended, result
 		}
 	}
+	r, unread := r.noting()
 	for events.HasNext() {
 		e, err := events.Next()
 		if err != nil {
@@ -228,6 +283,9 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 			c := e.GetActivityTaskCanceledEventAttributes()
 			finish(e, c.GetScheduledEventId(), nil, r.canceled(c.GetDetails()))
 		}
+	}
+	if *unread != nil {
+		return Activity{}, *unread
 	}
 	if !asked {
 		return Activity{State: Unknown}, nil

@@ -133,7 +133,7 @@ func (k *Keys) Encrypt(plain []byte) (id string, sealed []byte) {
 func (k *Keys) Decrypt(id string, sealed []byte) ([]byte, error) {
 	key, ok := k.find(id)
 	if !ok {
-		return nil, fmt.Errorf("there is no key %.20q: the keys are %s", id, strings.Join(k.IDs(), ", "))
+		return nil, fmt.Errorf("there is no key %.20q: the keys are [%s]", id, strings.Join(k.IDs(), ", "))
 	}
 	plain, err := key.aead.Open(nil, nil, sealed, nil)
 	if err != nil {
