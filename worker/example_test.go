@@ -102,12 +102,12 @@ func servers(ctx context.Context) (temporalServer, slackServer) {
 	web := httptest.NewServer(sim)
 	sim.SetBaseURL(web.URL)
 	return temporalServer{c, func() {
-			c.Close()
-			_ = server.Stop()
-		}}, slackServer{sim, slacksim.DefaultBotToken, web.URL + "/api/", reference.NewKey(), func() {
-			sim.Close()
-			web.Close()
-		}}
+		c.Close()
+		_ = server.Stop()
+	}}, slackServer{sim, slacksim.DefaultBotToken, web.URL + "/api/", reference.NewKey(), func() {
+		sim.Close()
+		web.Close()
+	}}
 }
 
 // somebodyApproves does what a click does, once the card is there.

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,7 +53,7 @@ days. The list comes from Temporal's visibility, which lags behind by a moment.`
 				fmt.Fprintln(s.Err, "There are none.")
 				return nil
 			}
-			return table(s.Out, shown)
+			return table(s.Out, shown, ended)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -60,12 +61,17 @@ days. The list comes from Temporal's visibility, which lags behind by a moment.`
 	return cmd
 }
 
-func table(w io.Writer, all []record.Found) error {
+// table shows requests that are open, or those that have ended.
+func table(w io.Writer, all []record.Found, ended bool) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tTITLE\tSTATE\tASKED\tUNTIL")
+	last := "UNTIL"
+	if ended {
+		last = "ENDED"
+	}
+	fmt.Fprintln(t, "ID\tTITLE\tSTATE\tASKED\t"+last)
 	for _, f := range all {
 		until := f.Round.Until()
-		if f.Outcome != "" {
+		if ended {
 			until = f.EndedAt
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", plain(f.WorkflowID), cut(plain(f.Round.Title), 50), state(f.Listed), stamp(f.AskedAt), stamp(until))
@@ -195,7 +201,8 @@ func details(w io.Writer, f found) error {
 			who := ""
 			for _, wanted := range f.Round.Wanted() {
 				if wanted.Name == role.Name {
-					ids := append(append([]string{}, wanted.Users...), wanted.Groups...)
+					ids := slices.DeleteFunc(slices.Clone(wanted.Users), func(id string) bool { return !f.CanDecide(id) })
+					ids = append(ids, wanted.Groups...)
 					if wanted.Channel {
 						ids = append(ids, "anyone who can see the card")
 					}

@@ -96,7 +96,7 @@ func TestList(t *testing.T) {
 			"half  Deploy to xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…  1 of 2 approved  2026-11-20 12:00  2026-11-21 12:00\n" +
 			"odd   a [31mred    b 2J c \ufffd                               waiting          2026-11-20 12:00  2026-11-21 12:00\n"},
 		"ended": {f: &all, args: []string{"--ended"}, out: "" +
-			"ID  TITLE      STATE     ASKED             UNTIL\n" +
+			"ID  TITLE      STATE     ASKED             ENDED\n" +
 			"n   Deploy v2  rejected  2026-11-20 12:00  2026-11-20 13:00\n" +
 			"s   Deploy v2   [2J      2026-11-20 12:00  \n"},
 		"none":             {f: &none, err: "There are none.\n"},
@@ -200,6 +200,9 @@ func detailed() (workflows.Request, workflows.Listed) {
 func TestShow(t *testing.T) {
 	t.Parallel()
 	r, halfway := detailed()
+	both := request()
+	both.Required = 2
+	both.Approvers.Users = append(both.Approvers.Users, both.Requester) // who may not decide
 	withdrawn := closed("q", request(), workflows.Withdrawn)
 	withdrawn.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: workflows.Person{Name: "pipeline 4711"}, Via: workflows.Outside, At: asked}}
 	silent := closed("p", request(), workflows.Approved)
@@ -227,6 +230,20 @@ func TestShow(t *testing.T) {
 				"Workflow      w\n" +
 				"Run           r\n" +
 				"Question      q\n",
+		},
+		"who has approved is not waited for": {
+			f: fake{looks: []look{{listed: []workflows.Listed{open("q", both, decision(workflows.Approved, bob))}}}},
+			out: "" +
+				"Title      Deploy v2\n" +
+				"State      1 of 2 approved\n" +
+				"           approved by bob, 2026-11-20 13:00\n" +
+				"Waits for  1 of U0CAROL001\n" +
+				"Until      2026-11-21 12:00\n" +
+				"Asked      2026-11-20 12:00\n" +
+				"Card       https://example.slack.com/archives/C0GENERAL1/p12\n" +
+				"Workflow   w\n" +
+				"Run        r\n" +
+				"Question   q\n",
 		},
 		"its history is gone": {
 			f: fake{looks: []look{{listed: []workflows.Listed{open("q", request())}}}},
