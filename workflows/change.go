@@ -48,6 +48,9 @@ type Change struct {
 // Apply returns the round as it stands after c at that time. The error, of type [ErrTypeNotChanged], says why c may not
 // be made. A withdrawal changes nothing here: it ends the request.
 func (r Round) Apply(c Change, now time.Time) (Round, Change, error) {
+	if c.Via == Outside { // Who it is, nobody can check.
+		c.By = Person{Name: c.By.Name}
+	}
 	who := r.Who()
 	requester := c.By.ID != "" && c.By.ID == r.Requester
 	approver := slices.Contains(who.Users, c.By.ID) || slices.ContainsFunc(c.Groups, func(id string) bool {
@@ -61,7 +64,7 @@ func (r Round) Apply(c Change, now time.Time) (Round, Change, error) {
 	}
 	switch c.Kind {
 	case Withdraw:
-		if !requester && c.Via != Outside { // Who it is outside Slack, nobody can check.
+		if !requester && c.Via != Outside {
 			return r, c, notChanged("Only who asked for this can withdraw it.")
 		}
 		return r, c, nil

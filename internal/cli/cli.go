@@ -106,7 +106,7 @@ func completeID(connect Connect) cobra.CompletionFunc {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, stop := context.WithTimeout(cmd.Context(), 3*time.Second)
+		ctx, stop := context.WithTimeout(cmd.Context(), time.Second)
 		defer stop()
 		c, closer, err := connect(ctx)
 		if err != nil {

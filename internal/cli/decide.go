@@ -108,6 +108,9 @@ ALLOW_OUTSIDE_DECISIONS=true. The name is not proved, and who may decide is not 
 		Args:              oneID,
 		ValidArgsFunction: completeID(connect),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
 			c, closer, err := connect(cmd.Context())
 			if err != nil {
 				return err
@@ -127,6 +130,18 @@ ALLOW_OUTSIDE_DECISIONS=true. The name is not proved, and who may decide is not 
 	return cmd
 }
 
+// check refuses what can be seen to be wrong without Temporal.
+func (f decideFlags) check() error {
+	switch {
+	case f.approve == f.reject:
+		return exit(ExitUsage, "say either --approve or --reject")
+	case strings.TrimSpace(f.reason) == "" || len([]rune(f.reason)) > workflows.MaxReason:
+		return exit(ExitUsage, "say why with --reason, in at most %d characters", workflows.MaxReason)
+	default:
+		return checkName(f.by)
+	}
+}
+
 func (f decideFlags) run(ctx context.Context, c Client, s Streams, id string) error {
 	d := workflows.Decision{
 		Outcome: workflows.Approved, By: workflows.Person{Name: f.by}, At: time.Now().UTC(), Via: workflows.Outside, Reason: f.reason,
@@ -134,15 +149,8 @@ func (f decideFlags) run(ctx context.Context, c Client, s Streams, id string) er
 	if f.reject {
 		d.Outcome = workflows.Rejected
 	}
-	switch err := checkName(f.by); {
-	case !c.AllowDecide:
+	if !c.AllowDecide {
 		return exit(ExitUsage, "decisions outside Slack are off: set ALLOW_OUTSIDE_DECISIONS=true where they are to be allowed")
-	case f.approve == f.reject:
-		return exit(ExitUsage, "say either --approve or --reject")
-	case strings.TrimSpace(f.reason) == "" || len([]rune(f.reason)) > workflows.MaxReason:
-		return exit(ExitUsage, "say why with --reason, in at most %d characters", workflows.MaxReason)
-	case err != nil:
-		return err
 	}
 	open, err := c.findOpen(ctx, id, f.question)
 	if err != nil {

@@ -123,7 +123,7 @@ func TestList(t *testing.T) {
 	})
 	t.Run("not connected", func(t *testing.T) {
 		boom := errors.New("boom")
-		for _, command := range [][]string{{"list"}, {"show", "w"}, {"withdraw", "w", "--by", "x"}, {"decide", "w"}} {
+		for _, command := range [][]string{{"list"}, {"show", "w"}, {"withdraw", "w", "--by", "x"}, {"decide", "w", "--approve", "--reason", "x", "--by", "x"}} {
 			if p := (&fake{connect: boom}).run(t, t.Context(), "", command...); !errors.Is(p.fail, boom) {
 				t.Errorf("%s: %v", command, p.fail)
 			}
