@@ -71,7 +71,7 @@ func (b *Bot) begin(ctx context.Context, id, summary string, workflow, input any
 		TaskQueue:                                b.Records.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		StaticSummary:                            card.Clean(summary, 100), // Temporal takes 400 bytes.
+		StaticSummary:                            workflows.Summary(summary),
 	}, workflow, input)
 	var started *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &started) {

@@ -41,7 +41,7 @@ func (w *world) workflows() map[string][]client.WorkflowRun {
 // started waits until visibility has n approvals, and returns them. There must be no other workflows.
 func (w *world) started(n int) []client.WorkflowRun {
 	w.Helper()
-	for w.ctx.Err() == nil {
+	for w.again() {
 		all := w.workflows()
 		if len(all["Approval"]) < n {
 			continue
@@ -148,7 +148,7 @@ func TestApprovalCommand(t *testing.T) {
 		}
 		lists := func(p slacksim.Person, want ...string) string {
 			w.Helper()
-			for w.ctx.Err() == nil { // Visibility lags behind.
+			for w.again() { // Visibility lags behind.
 				got := w.types(p, "/approval list")
 				if !slices.ContainsFunc(want, func(s string) bool { return !strings.Contains(got, s) }) {
 					return got

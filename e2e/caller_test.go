@@ -71,7 +71,7 @@ func (w *world) answered(run client.WorkflowRun) (started []*historypb.ActivityT
 // attempt waits until the run's one activity is at the n-th attempt, or a later one, and that is under way.
 func (w *world) attempt(run client.WorkflowRun, n int32) {
 	w.Helper()
-	for w.ctx.Err() == nil {
+	for w.again() {
 		d, err := w.temporal.DescribeWorkflowExecution(w.ctx, run.GetID(), run.GetRunID())
 		w.must(err)
 		for _, p := range d.GetPendingActivities() {
@@ -86,7 +86,7 @@ func (w *world) attempt(run client.WorkflowRun, n int32) {
 // approvalsFor waits until there are n approvals for the run's activities, and returns them, the latest first.
 func (w *world) approvalsFor(run client.WorkflowRun, n int) (all []client.WorkflowRun) {
 	w.Helper()
-	for w.ctx.Err() == nil {
+	for w.again() {
 		list, err := w.temporal.ListWorkflow(w.ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Query: fmt.Sprintf("WorkflowType = 'ApprovalForCaller' AND TaskQueue = '%s'", w.queue),
 		})

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -65,7 +66,7 @@ func (w *world) stored(n int) []byte {
 		w.must(err)
 		all = append(all, b...)
 	}
-	for w.ctx.Err() == nil {
+	for w.again() {
 		list, err := w.temporal.ListWorkflow(w.ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: client.DefaultNamespace, Query: "TaskQueue = '" + w.queue + "'",
 		})
@@ -179,7 +180,7 @@ func (w *world) tellsSecrets() []byte {
 // seenBy waits until /approval list shows the person what.
 func (w *world) seenBy(p slacksim.Person, what string) {
 	w.Helper()
-	for w.ctx.Err() == nil {
+	for w.again() {
 		d, err := p.Command(w.ctx, "/approval list")
 		w.must(err)
 		if strings.Contains(string(d.Response), what) {
@@ -517,5 +518,23 @@ func TestPayloadCodecServerAway(t *testing.T) {
 			w.Errorf("the process has ended: %s", p.log)
 		default:
 		}
+	})
+}
+
+// A caller's activity whose attempt falls into a moment in which nothing can be decrypted is tried again.
+func TestPayloadCodecServerAwayForACaller(t *testing.T) {
+	oneMode(t, func(w *world) {
+		key := reference.NewKey()
+		server := newCodecServer(w.T, key)
+		w.env = append(w.env, "TEMPORAL_CODEC_ENDPOINT="+server.URL, "TEMPORAL_CODEC_AUTH=Bearer of-the-codec")
+		w.temporal = w.dial(shared.temporal.Address, key)
+		w.start("run")
+		server.goes(true)
+		run := w.calls("own", workflow.ActivityOptions{StartToCloseTimeout: 24 * time.Hour}, w.request("Deploy marzipan"))
+		server.isMissed(w.ctx, w.T)
+		server.goes(false)
+		card := w.card("general", "Deploy marzipan")
+		w.click(w.as("bob", "general"), card, "approve", true)
+		w.shown(w.outcome(run, workflows.Approved), card)
 	})
 }

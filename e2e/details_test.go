@@ -105,7 +105,7 @@ func TestDetails(t *testing.T) {
 // seen asks Temporal's visibility, which lags behind, until the run's memo is what match wants.
 func (w *world) seen(run client.WorkflowRun, match func([]workflows.Listed) bool) (all []workflows.Listed) {
 	w.Helper()
-	for w.ctx.Err() == nil {
+	for w.again() {
 		r, err := w.temporal.ListWorkflow(w.ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: client.DefaultNamespace, Query: "WorkflowId = '" + run.GetID() + "'",
 		})

@@ -164,7 +164,12 @@ func (w *world) variable(name string) (value string) {
 // dial makes a client that has the payload keys, if any.
 func (w *world) dial(address, payloadKeys string) client.Client {
 	w.Helper()
-	o := client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))}
+	return w.dialIn(client.DefaultNamespace, address, payloadKeys)
+}
+
+func (w *world) dialIn(namespace, address, payloadKeys string) client.Client {
+	w.Helper()
+	o := client.Options{HostPort: address, Namespace: namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))}
 	if payloadKeys != "" {
 		keys, err := reference.ParseKeys(payloadKeys)
 		w.must(err)
@@ -249,6 +254,17 @@ func (w *world) sees(p *process, pattern string) []string {
 		w.Fatalf("no line %q in the log: %v", pattern, err)
 	}
 	return m
+}
+
+// again is false once the test has waited for too long. Before that it lets a moment pass, so that what is looked at has
+// the processor.
+func (w *world) again() bool {
+	select {
+	case <-time.After(20 * time.Millisecond):
+		return true
+	case <-w.ctx.Done():
+		return false
+	}
 }
 
 func (w *world) must(err error) {

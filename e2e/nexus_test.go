@@ -23,6 +23,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"countersign/internal/reference"
 	"countersign/internal/slacksim"
 	"countersign/workflows"
 )
@@ -50,17 +51,15 @@ var registered = sync.OnceValue(func() error {
 })
 
 // caller makes the caller; it waits until its namespace and its endpoint answer.
-func (w *world) caller() *caller {
+func (w *world) caller() *caller { w.Helper(); return w.callerWith("") }
+
+// callerWith is a caller that encrypts with the payload keys.
+func (w *world) callerWith(payloadKeys string) *caller {
 	w.Helper()
 	w.must(registered())
 	c := &caller{world: w, endpoint: "approvals-" + strings.ToLower(fmt.Sprint(time.Now().UnixNano())), queue: w.queue + "-caller"}
-	var err error
-	c.temporal, err = client.Dial(client.Options{
-		HostPort: shared.temporal.Address, Namespace: callers, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
-	w.must(err)
-	w.Cleanup(c.temporal.Close)
-	_, err = c.temporal.OperatorService().CreateNexusEndpoint(w.ctx, &operatorservice.CreateNexusEndpointRequest{
+	c.temporal = w.dialIn(callers, shared.temporal.Address, payloadKeys)
+	_, err := c.temporal.OperatorService().CreateNexusEndpoint(w.ctx, &operatorservice.CreateNexusEndpointRequest{
 		Spec: &nexuspb.EndpointSpec{Name: c.endpoint, Target: &nexuspb.EndpointTarget{Variant: &nexuspb.EndpointTarget_Worker_{
 			Worker: &nexuspb.EndpointTarget_Worker{Namespace: client.DefaultNamespace, TaskQueue: w.queue},
 		}}},
@@ -366,5 +365,24 @@ func TestNexusCallerTerminated(t *testing.T) {
 		w.click(w.as("bob", "general"), card, "approve", true)
 		w.outcome(asked, workflows.Approved)
 		w.closed(card, "Approved by")
+	})
+}
+
+// A process that lacks the caller's key ends no operation: another one has it, or the same one later.
+func TestNexusKeyMissing(t *testing.T) {
+	oneMode(t, func(w *world) {
+		theirs, ours := reference.NewKey(), reference.NewKey()
+		p := w.withKeys(ours)
+		c := w.callerWith(theirs)
+		r := w.deploy("Deploy marzipan")
+		r["approvers"] = w.people("bob")
+		run := c.start(0, r)
+		w.sees(p, `there is no key `)
+		w.stop(p)
+		w.withKeys(theirs, ours)
+		w.click(w.as("bob", "general"), w.card("general", "Deploy marzipan"), "approve", true)
+		if got := c.hears(run); got[0].Failed || got[0].Result.Outcome != workflows.Approved {
+			w.Errorf("the caller hears %+v", got)
+		}
 	})
 }

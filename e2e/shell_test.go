@@ -317,7 +317,7 @@ func TestShellKilled(t *testing.T) {
 // lists runs list until it shows what: Temporal's list lags behind.
 func (w *world) lists(what string, args ...string) (out string) {
 	w.Helper()
-	for w.ctx.Err() == nil {
+	for w.again() {
 		if out = w.prints(append([]string{"list"}, args...)...); strings.Contains(out, what) {
 			return out
 		}

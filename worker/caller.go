@@ -13,25 +13,22 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
-	"countersign/internal/card"
+	"countersign/internal/record"
 	"countersign/workflows"
 )
 
 const (
 	// watchEarly and watchLate are how often it is looked whether a caller still waits: the longer it has, the less often.
 	watchEarly, watchLate = 5 * time.Second, time.Minute
-	// answerAgain is when it is tried again to fail an activity that no attempt has.
+	// answerAgain is when it is tried again, at first, to answer an activity that cannot be answered now.
 	answerAgain = time.Second
 	// expiresBefore is how long before a caller's end its request expires at the most: where Slack is away, a card keeps
 	// the outcome back for half a minute.
 	expiresBefore = time.Minute
 	// maxRequest is more than a request may have, in bytes of JSON, and less than Temporal takes.
 	maxRequest = 1 << 20
-	// summaryLength is how much of a title stands in a workflow's summary, in characters; Temporal takes 400 bytes.
-	summaryLength = 100
 )
 
 // asking is what the attempts of a caller's activity leave as heartbeat details: it tells the activity from another that
@@ -57,7 +54,7 @@ func (a *Activities) RequestApproval(ctx context.Context, r workflows.Request) (
 	exec := info.WorkflowExecution
 	// The ID of an activity is unique among those of its workflow that are open; the time tells the others apart.
 	id := "approval-" + key("caller", info.Namespace, exec.ID, exec.RunID, info.ActivityID, info.ScheduledTime.UTC().Format(time.RFC3339Nano))
-	if err := a.sign(ctx, info.TaskToken, id); err != nil {
+	if err := a.nameApproval(ctx, info.TaskToken, id); err != nil {
 		return workflows.Result{}, failure(err)
 	}
 	caller := workflows.Caller{WorkflowID: exec.ID, RunID: exec.RunID, ActivityID: info.ActivityID}
@@ -68,7 +65,7 @@ func (a *Activities) RequestApproval(ctx context.Context, r workflows.Request) (
 		ID: id, TaskQueue: info.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		StaticSummary:                            card.Clean(r.Title, summaryLength),
+		StaticSummary:                            workflows.Summary(r.Title),
 		StaticDetails:                            "For the activity " + info.ActivityID + " of the workflow " + exec.ID,
 	}, workflows.ApprovalForCaller, workflows.ForCaller{
 		Request: a.Policy.until(r, time.Now(), end(info)), Malformed: r.Malformed,
@@ -85,8 +82,8 @@ func (a *Activities) RequestApproval(ctx context.Context, r workflows.Request) (
 	}
 }
 
-// sign records which approval the activity waits for. Without that nobody answers it.
-func (a *Activities) sign(ctx context.Context, token []byte, id string) error {
+// nameApproval records which approval the activity waits for. Without that nobody answers it.
+func (a *Activities) nameApproval(ctx context.Context, token []byte, id string) error {
 	err := a.Temporal.RecordActivityHeartbeat(ctx, token, asking{Approval: id})
 	var cancelled *temporal.CanceledError
 	switch {
@@ -103,7 +100,7 @@ func (a *Activities) outcome(ctx context.Context, id string) (workflows.Result, 
 	if err != nil {
 		return workflows.Result{}, failure(fmt.Errorf("look at the approval of an earlier attempt: %w", err))
 	}
-	if d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+	if record.Running(d.GetWorkflowExecutionInfo().GetStatus()) {
 		return workflows.Result{}, activity.ErrResultPending
 	}
 	var res workflows.Result
@@ -186,8 +183,8 @@ func (a *Activities) WatchCaller(ctx context.Context, c workflows.Caller) error 
 	return later(next, "the caller waits", nil)
 }
 
-// pending is the activity that waits for this approval; nil where it is not open. An activity of its ID that has no sign
-// yet is an error: nobody knows which one it is.
+// pending is the activity that waits for this approval; nil where it is not open. One of its ID that
+// does not say yet what it waits for is an error: nobody knows which one it is.
 func (a *Activities) pending(ctx context.Context, c workflows.Caller) (*workflowpb.PendingActivityInfo, error) {
 	d, err := a.Temporal.DescribeWorkflowExecution(ctx, c.WorkflowID, c.RunID)
 	if isNotFound(err) {
@@ -197,7 +194,7 @@ func (a *Activities) pending(ctx context.Context, c workflows.Caller) (*workflow
 		return nil, fmt.Errorf("look at the caller: %w", err)
 	}
 	// A closed workflow still lists the activities that were pending when it closed.
-	if d.GetWorkflowExecutionInfo().GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+	if !record.Running(d.GetWorkflowExecutionInfo().GetStatus()) {
 		return nil, nil
 	}
 	i := slices.IndexFunc(d.GetPendingActivities(), func(p *workflowpb.PendingActivityInfo) bool { return p.GetActivityId() == c.ActivityID })
@@ -205,21 +202,22 @@ func (a *Activities) pending(ctx context.Context, c workflows.Caller) (*workflow
 		return nil, nil
 	}
 	p := d.GetPendingActivities()[i]
-	data := a.Records.Data
-	if data == nil {
-		data = converter.GetDefaultDataConverter()
-	}
-	var sign asking
+	var of asking
 	if len(p.GetHeartbeatDetails().GetPayloads()) == 0 {
-		return nil, later(answerAgain, "the caller's activity has no sign yet", nil)
+		return nil, again(ctx, "the caller's activity does not say yet which approval it waits for", nil)
 	}
-	if err := data.FromPayloads(p.GetHeartbeatDetails(), &sign); err != nil {
+	if err := a.Records.Decode(p.GetHeartbeatDetails(), &of); err != nil {
 		return nil, fmt.Errorf("read which approval the caller waits for: %w", err)
 	}
-	if sign.Approval != activity.GetInfo(ctx).WorkflowExecution.ID {
+	if of.Approval != activity.GetInfo(ctx).WorkflowExecution.ID {
 		return nil, nil // The activity has ended, and the caller asks something else.
 	}
 	return p, nil
+}
+
+// again is the error of an attempt that is to be made again: the older the activity, the later.
+func again(ctx context.Context, why string, cause error) error {
+	return later(min(max(time.Since(activity.GetInfo(ctx).ScheduledTime)/10, answerAgain), watchLate), why, cause)
 }
 
 // AnswerCaller gives the caller's activity the outcome. It succeeds where that waits no more: there is nobody to tell.
@@ -250,7 +248,7 @@ func (a *Activities) AnswerCaller(ctx context.Context, in workflows.CallerAnswer
 	}
 	err = a.Temporal.CompleteActivityByID(ctx, activity.GetInfo(ctx).Namespace, c.WorkflowID, c.RunID, c.ActivityID, result, err)
 	if isNotFound(err) { // It has ended, or waits for another attempt, and cannot fail until then.
-		return later(answerAgain, "the caller's activity could not be answered", err)
+		return again(ctx, "the caller's activity could not be answered", err)
 	}
 	return failure(err)
 }

@@ -53,7 +53,9 @@ func ExampleRegister() {
 		fmt.Println(err)
 		return
 	}
-	w := sdkworker.New(temporal.client, "deployments", sdkworker.Options{WorkerStopTimeout: worker.StopTimeout})
+	w := sdkworker.New(temporal.client, "deployments", sdkworker.Options{
+		WorkerStopTimeout: worker.StopTimeout, DeadlockDetectionTimeout: worker.DeadlockDetectionTimeout,
+	})
 	worker.Register(w, deps)
 	w.RegisterWorkflow(Deploy)
 	if err := w.Start(); err != nil {

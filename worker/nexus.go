@@ -9,7 +9,6 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporalnexus"
 
-	"countersign/internal/card"
 	"countersign/workflows"
 )
 
@@ -37,7 +36,7 @@ func newNexusService(p Policy) *nexus.Service {
 			}
 			return temporalnexus.ExecuteWorkflow(ctx, o, client.StartWorkflowOptions{
 				ID:            "approval-" + key("nexus", o.RequestID), // The same when the start is repeated.
-				StaticSummary: card.Clean(r.Title, summaryLength),
+				StaticSummary: workflows.Summary(r.Title),
 			}, workflows.Approval, p.until(r, now, end))
 		},
 	}))

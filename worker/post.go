@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"countersign/internal/codec"
 	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
@@ -77,8 +78,11 @@ func (a *Activities) journal(ctx context.Context) *journal {
 		return a.Temporal.RecordActivityHeartbeat(ctx, activity.GetInfo(ctx).TaskToken, m)
 	}}
 	if activity.HasHeartbeatDetails(ctx) {
-		// Details that are no mark leave none.
-		_ = activity.GetHeartbeatDetails(ctx, &j.mark)
+		// Details that are no mark leave none. Where they cannot be decrypted, nothing is posted.
+		var unread *codec.Error
+		if err := activity.GetHeartbeatDetails(ctx, &j.mark); errors.As(err, &unread) {
+			j.write = func(context.Context, mark) error { return err }
+		}
 	}
 	return j
 }

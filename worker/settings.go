@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
@@ -26,7 +27,8 @@ type Settings struct {
 	SlackAPIURL string
 	// ReferenceKeys are those of the bot, as they stand in its REFERENCE_KEYS.
 	ReferenceKeys string
-	Policy        Policy
+	// Policy is what requests may ask for. Without a Deadline they wait for a day.
+	Policy Policy
 	// Log is nil for [slog.Default].
 	Log *slog.Logger
 }
@@ -52,6 +54,9 @@ func Connect(ctx context.Context, s Settings) (Deps, error) {
 	slack, err := slackapi.Dial(ctx, s.SlackBotToken, s.SlackAPIURL)
 	if err != nil {
 		return Deps{}, fmt.Errorf("connect to Slack: %w", err)
+	}
+	if s.Policy.Deadline == 0 {
+		s.Policy.Deadline = 24 * time.Hour
 	}
 	if s.Log == nil {
 		s.Log = slog.Default()

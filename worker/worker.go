@@ -24,9 +24,9 @@ import (
 // none is cut off between a post and its record.
 const StopTimeout = slackapi.Timeout + 5*time.Second
 
-// deadlocked is how long a step of a workflow may compute: on a busy machine it can take more than the SDK's second to
-// encode the largest request, and nothing here blocks.
-const deadlocked = 10 * time.Second
+// DeadlockDetectionTimeout is how long a step of a workflow may compute: on a busy machine it can take more than the SDK's
+// second to encode the largest request, and nothing here blocks.
+const DeadlockDetectionTimeout = 10 * time.Second
 
 // Deps is what the activities work with. All fields are needed; another program makes them with [Connect].
 type Deps struct {
@@ -43,7 +43,7 @@ type Deps struct {
 func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 	w := worker.New(d.Temporal, taskQueue, worker.Options{
 		WorkerStopTimeout:           StopTimeout,
-		DeadlockDetectionTimeout:    deadlocked,
+		DeadlockDetectionTimeout:    DeadlockDetectionTimeout,
 		DisableRegistrationAliasing: true,
 		OnFatalError:                fatal,
 	})
@@ -54,7 +54,7 @@ func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 // Register registers the workflows, the activities under the names that package workflows gives them, and the Nexus
 // service, on any worker. Its workflows can ask with [workflows.Requests.Ask] then. A bot that serves the same Slack app,
 // with the worker's namespace, task queue and keys, takes the clicks. The worker should be given [StopTimeout], so that
-// no message is cut off between Slack's answer and its record.
+// no message is cut off between Slack's answer and its record, and [DeadlockDetectionTimeout].
 func Register(w worker.Registry, d Deps) {
 	w.RegisterWorkflow(workflows.Greeting)
 	w.RegisterWorkflow(workflows.Approval)

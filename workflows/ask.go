@@ -310,7 +310,7 @@ func (a *question) openRound() {
 		// The future must not say "cancelled" before the arbiter has: a decision may be first.
 		WaitForCancellation: true,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: time.Minute},
-		Summary:             short(a.waitsFor()),
+		Summary:             Summary(a.waitsFor()),
 	}), activity, a.r)
 	a.state++
 	if a.r.Number == 1 {

@@ -141,8 +141,8 @@ func (a *question) waitsFor() string {
 	return "waiting for " + strings.Join(parts, " and ") + " until " + a.r.Until().UTC().Format("2006-01-02 15:04 UTC")
 }
 
-// short is as much of s as Temporal takes for a summary: 400 bytes, as JSON.
-func short(s string) string {
+// Summary is as much of s as Temporal takes for a summary: 400 bytes, as JSON.
+func Summary(s string) string {
 	size := 0
 	for i, c := range s {
 		if size += len(string(c)); c < ' ' || strings.ContainsRune("\"\\<>&\u2028\u2029", c) {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 
+	"github.com/nexus-rpc/sdk-go/nexus"
 	commonpb "go.temporal.io/api/common/v1"
 	failurepb "go.temporal.io/api/failure/v1"
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -23,12 +23,22 @@ func (e *Error) Unwrap() error { return e.err }
 // Undecoded tells this error from that of a payload which was decrypted, and is something else than was expected.
 func (*Error) Undecoded() bool { return true }
 
+// As makes it an error of Nexus with which Temporal gives the task again. The SDK would say that the caller's request is
+// bad, which is final.
+func (e *Error) As(target any) bool {
+	h, ok := target.(**nexus.HandlerError)
+	if ok {
+		*h = nexus.NewHandlerErrorf(nexus.HandlerErrorTypeUnavailable, "%s", e.Error())
+	}
+	return ok
+}
+
 // Converters are those of a client and its workers whose payloads go through c. The messages of failures do too, for they
 // have what people wrote. https://docs.temporal.io/failure-converter
 //
-// An [Error] ends nothing but the attempt: where Temporal has given a task it is a panic, with which Temporal gives it
-// again, and no plain text is sent in place of what could not be encrypted. Without this the SDK would fail the workflow,
-// leave out what it cannot read, and store a memo as it is.
+// An [Error] ends nothing but the attempt: in a workflow it is a panic, with which Temporal gives the task again, and an
+// activity's attempt fails with it, to be made again. No plain text is sent in place of what could not be encrypted.
+// Without this the SDK would fail the workflow, leave out what it cannot read, and store a memo as it is.
 func Converters(c converter.PayloadCodec) (converter.DataConverter, converter.FailureConverter) {
 	through := converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), marked{c})
 	own, ok := c.(Codec)
@@ -65,7 +75,7 @@ func mark(all []*commonpb.Payload, err error) ([]*commonpb.Payload, error) {
 // data is a data converter that knows where it is used.
 type data struct {
 	converter.DataConverter
-	inTask bool // A workflow or an activity runs: an Error is a panic.
+	inTask bool // A workflow runs: an Error is a panic.
 	unsent bool // What cannot be encrypted is, in place of an error, something that cannot be sent.
 }
 
@@ -76,10 +86,7 @@ func (d data) WithWorkflowContext(workflow.Context) converter.DataConverter {
 }
 
 // WithContext implements [workflow.ContextAware].
-func (d data) WithContext(ctx context.Context) converter.DataConverter {
-	d.inTask = activity.IsActivity(ctx)
-	return d
-}
+func (d data) WithContext(context.Context) converter.DataConverter { return d }
 
 func (d data) ToPayload(value any) (*commonpb.Payload, error) {
 	p, err := d.DataConverter.ToPayload(value)
@@ -145,4 +152,19 @@ type activityFailures struct{ failureConverter }
 
 func (f activityFailures) FailureToError(failure *failurepb.Failure) error {
 	return f.inTask.FailureToError(failure)
+}
+
+// ErrorToFailure says of an attempt that ended with an Error no more than that: what it would say otherwise cannot be
+// encrypted, and the attempt would seem to go on.
+func (f activityFailures) ErrorToFailure(err error) *failurepb.Failure {
+	var e *Error
+	if !errors.As(err, &e) {
+		return f.FailureConverter.ErrorToFailure(err)
+	}
+	return &failurepb.Failure{
+		Message: "a payload could not be encrypted or decrypted: the log says why",
+		FailureInfo: &failurepb.Failure_ApplicationFailureInfo{
+			ApplicationFailureInfo: &failurepb.ApplicationFailureInfo{Type: "PayloadCodec"},
+		},
+	}
 }

@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
+
+	"github.com/nexus-rpc/sdk-go/nexus"
 
 	commonpb "go.temporal.io/api/common/v1"
 	failurepb "go.temporal.io/api/failure/v1"
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
 
@@ -78,7 +79,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// A client is told; in a workflow and an activity the task is tried again.
+// A client is told; a workflow's task is tried again, and an activity's attempt and a Nexus operation's start are.
 func TestCodecAway(t *testing.T) {
 	t.Parallel()
 	data, failures := Converters(away{})
@@ -108,16 +109,19 @@ func TestCodecAway(t *testing.T) {
 	})
 	t.Run("an activity", func(t *testing.T) {
 		t.Parallel()
-		var suite testsuite.WorkflowTestSuite
-		env := suite.NewTestActivityEnvironment()
-		env.RegisterActivityWithOptions(func(ctx context.Context) error {
-			d := data.(workflow.ContextAware).WithContext(ctx)
-			panics(t, func() { _, _ = d.ToPayloads(word) })
-			panics(t, func() { _ = d.FromPayloads(sealed, &s) })
-			return nil
-		}, activity.RegisterOptions{Name: "Step"})
-		if _, err := env.ExecuteActivity("Step"); err != nil {
-			t.Error(err)
+		_, err := data.ToPayloads(word)
+		f := ofActivity(failures).ErrorToFailure(fmt.Errorf("start it: %w", err))
+		b, err := proto.Marshal(f)
+		if err != nil || f.GetApplicationFailureInfo().GetNonRetryable() || f.GetApplicationFailureInfo().GetType() != "PayloadCodec" || bytes.Contains(b, []byte(errAway.Error())) {
+			t.Errorf("its attempt ends with %v, %v", f, err)
+		}
+	})
+	t.Run("a Nexus operation", func(t *testing.T) {
+		t.Parallel()
+		_, err := data.ToPayloads(word)
+		var h *nexus.HandlerError
+		if !errors.As(err, &h) || h.Type != nexus.HandlerErrorTypeUnavailable {
+			t.Errorf("it is refused with %v", err)
 		}
 	})
 	// The SDK has no error for these, or would send plain text.

@@ -69,14 +69,14 @@ func temporal(role Role, vars map[string]string, f *faults) client.Options {
 		f.add("TEMPORAL_TLS_*", "cannot be used", err.Error())
 		return client.Options{}
 	}
-	if profile.Codec != nil {
+	if profile.Codec != nil && role != Demo { // The demo has nothing to hide, and nobody who could read it.
 		f.remoteCodec(&options, *profile.Codec)
 	}
 	return options
 }
 
-// remoteWithin is how long the codec server may take: Slack waits for some answers for 3 s.
-const remoteWithin = 5 * time.Second
+// remoteWithin is how long the codec server may take: Slack waits 3 s for an answer.
+const remoteWithin = time.Second
 
 // remoteCodec has what Temporal stores encrypted by the codec server of temporal.toml, as envconfig would, but within
 // some time. https://docs.temporal.io/codec-server

@@ -86,6 +86,9 @@ func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, 
 			return nil, false, err
 		}
 		for _, w := range page.GetExecutions() {
+			if ctx.Err() != nil { // A codec server may be slow.
+				return nil, false, ctx.Err()
+			}
 			all = append(all, r.foundIn(w)...)
 		}
 		seen += len(page.GetExecutions())
@@ -106,7 +109,7 @@ func (r Reader) foundIn(w *workflowpb.WorkflowExecutionInfo) (all []Found) {
 		return nil
 	}
 	for _, l := range listed {
-		if l.Outcome == "" && w.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING { // It was terminated, say.
+		if l.Outcome == "" && !Running(w.GetStatus()) { // It was terminated, say.
 			l.ActivityID, l.Outcome, l.EndedAt = "", workflows.Failed, w.GetCloseTime().AsTime()
 		}
 		all = append(all, Found{l, w.GetExecution().GetWorkflowId(), w.GetExecution().GetRunId()})
@@ -131,7 +134,7 @@ func (r Reader) Describe(ctx context.Context, workflowID, runID string) (all []F
 	}
 	r, unread := r.noting()
 	all = r.foundIn(info)
-	return all, info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, true, *unread
+	return all, Running(info.GetStatus()), true, *unread
 }
 
 // Input is the input that a workflow was started with, decoded into v.

@@ -92,6 +92,9 @@ func (n noting) FromPayload(p *commonpb.Payload, v any) error {
 }
 
 func (n noting) FromPayloads(all *commonpb.Payloads, v ...any) error {
+	if *n.first != nil { // Nothing of it will be used.
+		return *n.first
+	}
 	return n.note(n.DataConverter.FromPayloads(all, v...))
 }
 
@@ -100,6 +103,16 @@ func (r Reader) noting() (_ Reader, first *error) {
 	first = new(error)
 	r.Data = noting{r.data(), first}
 	return r, first
+}
+
+// Decode decodes what Temporal has.
+func (r Reader) Decode(all *commonpb.Payloads, v ...any) error {
+	return r.data().FromPayloads(all, v...)
+}
+
+// Running reports whether a workflow of that status is not closed: one that an operator has paused is not.
+func Running(s enumspb.WorkflowExecutionStatus) bool {
+	return s == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING || s == enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED
 }
 
 // State is where an open activity stands. The zero value says nothing: nobody has looked.
@@ -157,7 +170,7 @@ func (r Reader) Look(ctx context.Context, workflowID, runID, activityID string) 
 	}
 	open := make(map[string]Activity)
 	// A closed workflow still lists the activities that were pending when it closed.
-	if d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+	if Running(d.GetWorkflowExecutionInfo().GetStatus()) {
 		for _, p := range d.GetPendingActivities() {
 			open[p.GetActivityId()] = r.pending(p)
 		}

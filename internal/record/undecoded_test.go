@@ -141,3 +141,14 @@ func TestUndecodedMemos(t *testing.T) {
 		t.Errorf("Describe: %v", err)
 	}
 }
+
+func TestRunning(t *testing.T) {
+	t.Parallel()
+	for s := range enumspb.WorkflowExecutionStatus_name {
+		status := enumspb.WorkflowExecutionStatus(s)
+		want := status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING || status == enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED
+		if Running(status) != want {
+			t.Errorf("%s is running: %v", status, !want)
+		}
+	}
+}
