@@ -213,7 +213,7 @@ func TestShellWithdrawn(t *testing.T) {
 			w.Errorf("withdraw prints %q", got)
 		}
 		res := c.results(4, workflows.Withdrawn, "countersign: the request was withdrawn\n")
-		if by, ok := res.Withdrawal(); !ok || by.By != (workflows.Person{Name: "pipeline *4711* <!here>"}) || by.Via != workflows.Outside {
+		if by, ok := res.Withdrawal(); !ok || by.By != (workflows.Person{Name: "pipeline *4711* <!here>" + workflows.AsGiven}) || by.Via != workflows.Outside {
 			w.Errorf("withdrawn by %+v", by)
 		}
 		const given = "Withdrawn by pipeline 4711 &lt;!here&gt; (outside Slack, as given)"
@@ -229,7 +229,7 @@ func TestShellWithdrawn(t *testing.T) {
 func TestShellCannotAsk(t *testing.T) {
 	oneMode(t, func(w *world) {
 		// What is wrong in itself is said where no worker runs.
-		c := w.asks("--title", "", "--required", "21", "--deadline", "soon", "--remind-every", "1s", "--wait")
+		c := w.asks("--title", " ", "--required", "21", "--deadline", "soon", "--remind-every", "1s", "--wait")
 		if out := c.ends(5, "nothing was asked:\n  ", "\n  The title is empty.", "\n  required is 21", "\n  The deadline is \"soon\"", "\n  remind_every is \"1s\""); out != "" {
 			w.Errorf("printed %q", out)
 		}
@@ -358,7 +358,7 @@ func TestShellListsAndShows(t *testing.T) {
 
 		shown := w.prints("show", id)
 		for _, want := range []string{
-			"Title      Deploy  [2Jv2\n", "Text       Ships it.\n", "Service    web\n", "State      1 of 2 approved\n", "           approved by bob, 20",
+			"Title      Deploy  [2Jv2\n", "Text       | Ships it.\n", "Fields      \n  Service  web\n", "State      1 of 2 approved\n", "           approved by bob, 20",
 			"Waits for  1 of ", w.sim.Group("sre").ID, "Until      20", "Asked      20", "Card       https://", "Workflow   " + id + "\n", "Run        ",
 		} {
 			if !strings.Contains(shown, want) {
@@ -423,12 +423,29 @@ func TestShellDecides(t *testing.T) {
 				w.Errorf("decide prints %q", got)
 			}
 			res := c.results(0, workflows.Approved, "dave "+given+": approved (1 of 1).\n")
-			if d, _ := res.Decision(); d.By != (workflows.Person{Name: "dave"}) || d.Via != workflows.Outside || d.Reason != "Slack is down." || d.Digest != res.Digest {
+			if d, _ := res.Decision(); d.By != (workflows.Person{Name: "dave " + given}) || d.Via != workflows.Outside || d.Reason != "Slack is down." || d.Digest != res.Digest {
 				w.Errorf("decided %+v", d)
 			}
 			w.closed(card, "Approved by dave "+given, "Slack is down.")
 			w.reply(card, "Approved by dave "+given)
 			decide(w, id, "--reject").ends(1, "too late: the request is approved already")
+		})
+	})
+	t.Run("while Slack is away", func(t *testing.T) {
+		oneMode(t, func(w *world) {
+			w.start("run")
+			w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Status: 500})
+			c := w.asks("--wait", "--key", "away")
+			for w.again() {
+				d := w.shell("", []string{"decide", "request-away", "--approve", "--by", "dave", "--reason", "Slack is down."}, "ALLOW_OUTSIDE_DECISIONS=true")
+				<-d.ended
+				if strings.Contains(d.out.String(), "Recorded: approved by dave "+given) {
+					break
+				}
+			}
+			if d, _ := c.results(0, workflows.Approved).Decision(); d.By != (workflows.Person{Name: "dave " + given}) {
+				w.Errorf("decided %+v", d)
+			}
 		})
 	})
 	t.Run("rejects", func(t *testing.T) {
@@ -489,7 +506,7 @@ func TestShellDecides(t *testing.T) {
 			half := w.redrawn(card, "1 of 2 approved: dave "+given)
 			w.reply(card, "dave "+given+" approved (1 of 2)")
 			c.says(`dave \(outside Slack, as given\): approved \(1 of 2\)`)
-			decide(w, id, "--approve", "--by", "erin").ends(1, "an approval from outside Slack counts already, and all that come so count as one")
+			decide(w, id, "--approve", "--by", "erin").ends(1, "the same approval from outside Slack counts already, and all that come so count as one")
 			w.click(w.as("bob", "general"), half, "approve", true)
 			c.results(0, workflows.Approved, "bob: approved (2 of 2).\n")
 			w.closed(card, "Approved by dave "+given+" and "+w.at("bob"))

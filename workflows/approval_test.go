@@ -1028,16 +1028,21 @@ func TestWithdrawal(t *testing.T) {
 		})
 		res := w.ask(only(), workflows.Withdrawn)
 		w.made(a)
-		if c, ok := res.Withdrawal(); !ok || c.By != pipeline || c.Via != workflows.Outside {
+		if c, ok := res.Withdrawal(); !ok || c.By != (workflows.Person{Name: "pipeline 4711 (outside Slack, as given)"}) || c.Via != workflows.Outside {
 			t.Errorf("withdrawn by %+v, %v", c, ok)
 		}
 	})
 	t.Run("outside Slack, by nobody", func(t *testing.T) {
 		w := newWorld(t)
 		var a *answer
+		var b *answer
 		w.at(time.Hour, func() { a = w.change(workflows.Change{Kind: workflows.Withdraw, Via: workflows.Outside}) })
+		w.at(time.Hour, func() {
+			b = w.change(workflows.Change{Kind: workflows.Withdraw, By: workflows.Person{ID: bob.ID, Name: " "}, Via: workflows.Outside})
+		})
 		w.ask(only(), workflows.Expired)
 		w.notMade(a, "Say who changes it.")
+		w.notMade(b, "Say who changes it.")
 	})
 	for name, by := range map[string]workflows.Person{"by an approver": bob, "by somebody else": erin, "by a name alone": {Name: "alice"}} {
 		t.Run(name, func(t *testing.T) {

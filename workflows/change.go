@@ -48,16 +48,16 @@ type Change struct {
 // Apply returns the round as it stands after c at that time. The error, of type [ErrTypeNotChanged], says why c may not
 // be made. A withdrawal changes nothing here: it ends the request.
 func (r Round) Apply(c Change, now time.Time) (Round, Change, error) {
-	if c.Via == Outside { // Who it is, nobody can check.
-		c.By = Person{Name: c.By.Name}
+	if c.Via == Outside {
+		c.By = c.By.unproved()
 	}
 	who := r.Who()
 	requester := c.By.ID != "" && c.By.ID == r.Requester
 	approver := slices.Contains(who.Users, c.By.ID) || slices.ContainsFunc(c.Groups, func(id string) bool {
 		return slices.Contains(who.Groups, id)
 	}) || who.Channel && c.Via == ViaCard // who uses the card's menu can see it
-	byTime := c.By == Person{}
-	c.At, c.By.Name = now, string(head([]rune(c.By.Name), MaxName))
+	byTime := c.By == Person{} && c.Via != Outside
+	c.At = now
 
 	if len(r.Changes) >= MaxChanges && c.Kind != Withdraw && !byTime {
 		return r, c, notChanged("This request has been changed too often: withdraw it, and ask anew.")

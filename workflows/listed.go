@@ -203,7 +203,7 @@ func (q *Requests) handleChanges(ctx workflow.Context) {
 			if err != nil {
 				return err
 			}
-			if c.By == (Person{}) {
+			if c.By == (Person{}) || c.Via == Outside && c.By.unproved() == (Person{}) {
 				return notChanged("Say who changes it.")
 			}
 			_, _, err = a.r.Apply(c, workflow.Now(ctx))

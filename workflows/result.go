@@ -54,7 +54,7 @@ const (
 // of its failure.
 type Decision struct {
 	Outcome Outcome `json:"outcome"` // [Approved] or [Rejected]
-	// By is who decided; outside Slack it is nobody, or only a name, as it was given.
+	// By is who decided; outside Slack it is nobody, or only a name that says that nobody has checked it.
 	By  Person    `json:"by,omitzero"`
 	At  time.Time `json:"at,omitzero"`   // when it was made
 	Via Door      `json:"via,omitempty"` // where it came in
@@ -74,6 +74,18 @@ type Decision struct {
 	Digest string `json:"digest,omitempty"`
 	// Card is the message that was clicked.
 	Card Card `json:"card,omitzero"`
+}
+
+// AsGiven follows, in results and cards, the name of somebody who decided or withdrew outside Slack.
+const AsGiven = " (outside Slack, as given)"
+
+// unproved is who says that they are p, outside Slack: a name at the most, which says that nobody has checked it.
+func (p Person) unproved() Person {
+	name := strings.TrimSpace(string(head([]rune(p.Name), MaxName)))
+	if name == "" {
+		return Person{}
+	}
+	return Person{Name: name + AsGiven}
 }
 
 // Outside reports whether the decision was made outside Slack, so that nobody's name stands behind it.
@@ -270,7 +282,7 @@ func decided(r Request, d Decision, at time.Time) (Result, bool) {
 	}
 	d.Role = "" // The round says which.
 	if d.Outside() {
-		d.By = Person{Name: string(head([]rune(d.By.Name), MaxName))}
+		d.By = d.By.unproved()
 		d.Via, d.Roles = Outside, nil
 		d.Choice, d.Inputs = offered(r, d)
 	}

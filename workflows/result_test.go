@@ -64,7 +64,10 @@ func TestResultOf(t *testing.T) {
 	}
 	given := func(name string) workflows.Decision {
 		d := decision
-		d.By, d.Via, d.At = workflows.Person{Name: name}, workflows.Outside, at
+		d.By, d.Via, d.At = workflows.Person{}, workflows.Outside, at
+		if name != "" {
+			d.By.Name = name + " (outside Slack, as given)"
+		}
 		return d
 	}
 	cancelled := func(details ...any) error { return temporal.NewCanceledError(details...) }
@@ -103,6 +106,8 @@ func TestResultOf(t *testing.T) {
 		},
 		"a name as long as may be": {value: asMap(t, named(strings.Repeat("é", 80))), want: of(given(strings.Repeat("é", 80))), ok: true},
 		"a name that is too long":  {value: asMap(t, named(strings.Repeat("é", 81))), want: of(given(strings.Repeat("é", 80))), ok: true},
+		"a name of spaces":         {value: asMap(t, named(" \t ")), want: of(given("")), ok: true},
+		"a name among spaces":      {value: asMap(t, named(" alice\n")), want: of(given("alice")), ok: true},
 		"a name alone, without a digest": {
 			value: asMap(t, as(named("alice"), func(d *workflows.Decision) { d.Digest = "" })),
 			want:  of(as(given(""), func(d *workflows.Decision) { d.Digest = "" })), ok: true,
@@ -312,6 +317,7 @@ func TestRejectedErrorSaysWhoAndWhy(t *testing.T) {
 		"somebody, with a reason": {workflows.Decision{By: bob, Reason: "not today"}, "rejected by bob: not today"},
 		"somebody":                {workflows.Decision{By: bob}, "rejected by bob"},
 		"nobody known":            {workflows.Decision{}, "rejected"},
+		"somebody outside Slack":  {workflows.Decision{By: workflows.Person{Name: "alice" + workflows.AsGiven}}, "rejected by alice (outside Slack, as given)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -642,13 +642,14 @@ func TestApply(t *testing.T) {
 		"withdrawn by nobody, asked by nobody": {r: with(func(r *Round) { r.Requester = "" }), c: of(Withdraw, "", nil), no: notYours},
 
 		"withdrawn outside Slack": {
-			r: base, c: outside(Person{Name: "pipeline 4711"}), want: outside(Person{Name: "pipeline 4711"}),
+			r: base, c: outside(Person{Name: "pipeline 4711"}), want: outside(Person{Name: "pipeline 4711" + AsGiven}),
 		},
 		"withdrawn outside Slack, by a long name": {
-			r: base, c: outside(Person{Name: strings.Repeat("é", MaxName+1)}), want: outside(Person{Name: strings.Repeat("é", MaxName)}),
+			r: base, c: outside(Person{Name: strings.Repeat("é", MaxName+1)}), want: outside(Person{Name: strings.Repeat("é", MaxName) + AsGiven}),
 		},
+		"withdrawn outside Slack, by a name of spaces": {r: base, c: outside(Person{Name: " \n"}), want: outside(Person{})},
 		"withdrawn outside Slack, after a hundred changes": {
-			r: with(func(r *Round) { r.Changes = slices.Repeat([]Change{made}, MaxChanges) }), c: outside(Person{Name: "x"}), want: outside(Person{Name: "x"}),
+			r: with(func(r *Round) { r.Changes = slices.Repeat([]Change{made}, MaxChanges) }), c: outside(Person{Name: "x"}), want: outside(Person{Name: "x" + AsGiven}),
 		},
 		"withdrawn by a stranger at the card":    {r: base, c: of(Withdraw, "U9", nil), no: notYours},
 		"withdrawn by a stranger at the home":    {r: base, c: of(Withdraw, "U9", func(c *Change) { c.Via = ViaHome }), no: notYours},
@@ -657,6 +658,7 @@ func TestApply(t *testing.T) {
 		"withdrawn by a name alone, at the card": {r: base, c: Change{Kind: Withdraw, By: Person{Name: "alice"}, Via: ViaCard}, no: notYours},
 		"extended outside Slack":                 {r: base, c: Change{Kind: Extend, By: Person{Name: "x"}, Via: Outside, Longer: "1h"}, no: notExtend},
 		"delegated outside Slack":                {r: base, c: Change{Kind: Delegate, By: Person{Name: "x"}, Via: Outside, To: "U9"}, no: notNamed},
+		"escalated outside Slack, by nobody":     {r: base, c: Change{Kind: Escalate, By: Person{ID: "U1", Name: " "}, Via: Outside}, no: notEscal},
 		"escalated outside Slack":                {r: base, c: Change{Kind: Escalate, By: Person{Name: "x"}, Via: Outside}, no: notEscal},
 
 		"extended by the requester": {r: base, c: of(Extend, "U1", longer("2h")), want: of(Extend, "U1", func(c *Change) { c.Longer, c.Until = "2h", noon.Add(3*time.Hour) })},

@@ -33,7 +33,7 @@ var (
 	bob     = workflows.Person{ID: "U0BOB00001", Name: "bob", Team: "T0SIM0001"}
 	carol   = workflows.Person{ID: "U0CAROL001", Name: "carol", Team: "T0SIM0001"}
 	// pipeline is somebody outside Slack, as they say.
-	pipeline = workflows.Person{Name: "pipeline_4711 <b> & *co*"}
+	pipeline = workflows.Person{Name: "pipeline_4711 <b> & *co*" + workflows.AsGiven}
 )
 
 func request() workflows.Request {
@@ -566,7 +566,7 @@ func everyMessage(title, text, reason, note string) map[string]Message {
 		{Outcome: workflows.Approved, By: workflows.Person{ID: note}, At: decided, Reason: note, Choice: title, Inputs: map[string]string{"a": note}},
 	}
 	all.Changes = []workflows.Change{{Kind: workflows.Escalate, Role: title}, {Kind: workflows.Delegate, By: bob, To: note}}
-	named := workflows.Person{Name: title} // outside Slack
+	named := workflows.Person{Name: title + workflows.AsGiven}
 	given := all
 	given.Decisions = slices.Clone(all.Decisions)
 	given.Decisions[0].By, given.Decisions[1].By = bob, named
@@ -612,10 +612,10 @@ func everyView(title, text string) (modals []slack.ModalViewRequest, home slack.
 	listed := row(r, "v1.reference")
 	listed.WorkflowID, listed.Permalink = text, text
 	given := listed
-	given.Round.Decisions = []workflows.Decision{approval(workflows.Person{Name: title}, "", "")}
+	given.Round.Decisions = []workflows.Decision{approval(workflows.Person{Name: title + workflows.AsGiven}, "", "")}
 	given.Counted = []string{""}
 	over := endedRow(given.Round, workflows.Withdrawn, decided)
-	over.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: workflows.Person{Name: title}, Via: workflows.Outside}}
+	over.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: workflows.Person{Name: title + workflows.AsGiven}, Via: workflows.Outside}}
 	return []slack.ModalViewRequest{DecisionModal(r, "approve_1", "", false), DecisionModal(r, ActionReject, "", false), ExtendModal(r, ""), RequestModal("", text)},
 		DrawHome(Home{
 			Waiting: Section{Rows: []Row{listed, given}}, Asked: Section{Rows: []Row{listed}},

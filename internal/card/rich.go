@@ -62,11 +62,11 @@ func (r *rich) section() *slack.RichTextSection { return slack.NewRichTextSectio
 // someone says by whom something was done.
 func someone(p workflows.Person) []slack.RichTextSectionElement {
 	r := &rich{}
-	switch name := Clean(p.Name, workflows.MaxName); {
+	switch name := unproved(p); {
 	case p.ID == "" && name == "":
 		return r.text("outside Slack").elements
 	case p.ID == "":
-		return r.text("by " + name + asGiven).elements
+		return r.text("by " + name + workflows.AsGiven).elements
 	}
 	return r.text("by ").user(p.ID).elements
 }

@@ -32,13 +32,13 @@ const (
 )
 
 func (m Markup) person(p workflows.Person) string {
-	switch name := Clean(p.Name, workflows.MaxName); {
+	switch name := unproved(p); {
 	case p.ID == "" && name == "":
 		return "somebody outside Slack"
 	case p.ID == "" && m == Mrkdwn:
-		return words(name, 2*workflows.MaxName) + asGiven
+		return words(name, 2*workflows.MaxName) + workflows.AsGiven
 	case p.ID == "":
-		return name + asGiven
+		return name + workflows.AsGiven
 	case m == Bare:
 		return Clean(p.Name, TitleLimit)
 	default:
@@ -46,8 +46,11 @@ func (m Markup) person(p workflows.Person) string {
 	}
 }
 
-// asGiven follows a name that nobody has checked.
-const asGiven = " (outside Slack, as given)"
+// unproved is the name of somebody outside Slack, as they gave it. What follows it is added after it is cut, so that no
+// name is long enough to do without.
+func unproved(p workflows.Person) string {
+	return Clean(strings.TrimSuffix(p.Name, workflows.AsGiven), workflows.MaxName)
+}
 
 func (m Markup) date(t time.Time) string {
 	if m == Bare {

@@ -40,8 +40,8 @@ func TestSentence(t *testing.T) {
 
 	given, both := taken, several(workflows.Approved, approval(bob, "", ""), approval(pipeline, "", ""))
 	given.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: pipeline, Via: workflows.Outside}}
-	long := workflows.Person{Name: strings.Repeat("<", 81)}
-	hostile := workflows.Person{Name: "*al\u202eice* <@U0BOB00001>\x1b[31m\n<!channel> https://evil.example _x_ `y`"}
+	long := workflows.Person{Name: strings.Repeat("<", workflows.MaxName) + workflows.AsGiven}
+	hostile := workflows.Person{Name: "*al\u202eice* <@U0BOB00001>\x1b[31m\n<!channel> https://evil.example _x_ `y`" + workflows.AsGiven}
 	const cleaned = "alice &lt;@U0BOB00001&gt;[31m &lt;!channel&gt; https://evil.example x y (outside Slack, as given)"
 
 	for name, tc := range map[string]struct {
@@ -59,7 +59,7 @@ func TestSentence(t *testing.T) {
 		"hostile as given":            {by(workflows.Approved, hostile, ""), Mrkdwn, "Approved by " + cleaned + " on " + when + "."},
 		"hostile as given, bare":      {by(workflows.Approved, hostile, ""), Bare, "Approved by *alice* <@U0BOB00001>[31m <!channel> https://evil.example _x_ `y` (outside Slack, as given) on " + bare + "."},
 		"long as given":               {by(workflows.Approved, long, ""), Mrkdwn, "Approved by " + strings.Repeat("&lt;", 39) + "… (outside Slack, as given) on " + when + "."},
-		"long as given, bare":         {by(workflows.Approved, long, ""), Bare, "Approved by " + strings.Repeat("<", 79) + "… (outside Slack, as given) on " + bare + "."},
+		"long as given, bare":         {by(workflows.Approved, long, ""), Bare, "Approved by " + strings.Repeat("<", 80) + " (outside Slack, as given) on " + bare + "."},
 
 		"approved":             {by(workflows.Approved, bob, ""), Mrkdwn, "Approved by <@U0BOB00001> on " + when + "."},
 		"approved, bare":       {by(workflows.Approved, bob, ""), Bare, "Approved by bob on " + bare + "."},
@@ -122,8 +122,8 @@ func TestProgress(t *testing.T) {
 		"one of two":            {with(two, approval(bob, "", "")), "1 of 2 approved: <@U0BOB00001>. Missing: <@U0CAROL001>"},
 		"outside":               {with(two, approval(workflows.Person{}, "", "")), "1 of 2 approved: somebody outside Slack. Missing: 1 of <@U0BOB00001>, <@U0CAROL001>"},
 		"outside, as given":     {with(two, approval(pipeline, "", "")), "1 of 2 approved: pipeline_4711 &lt;b&gt; &amp; co (outside Slack, as given). Missing: 1 of <@U0BOB00001>, <@U0CAROL001>"},
-		"two outside":           {with(two, approval(pipeline, "", ""), approval(workflows.Person{Name: "erin"}, "", "")), "1 of 2 approved: erin (outside Slack, as given). Missing: 1 of <@U0BOB00001>, <@U0CAROL001>"},
-		"as a mention":          {with(two, approval(workflows.Person{Name: "<@U0BOB00001> <!here>"}, "", "")), "1 of 2 approved: &lt;@U0BOB00001&gt; &lt;!here&gt; (outside Slack, as given). Missing: 1 of <@U0BOB00001>, <@U0CAROL001>"},
+		"two outside":           {with(two, approval(pipeline, "", ""), approval(workflows.Person{Name: "erin" + workflows.AsGiven}, "", "")), "1 of 2 approved: erin (outside Slack, as given). Missing: 1 of <@U0BOB00001>, <@U0CAROL001>"},
+		"as a mention":          {with(two, approval(workflows.Person{Name: "<@U0BOB00001> <!here>" + workflows.AsGiven}, "", "")), "1 of 2 approved: &lt;@U0BOB00001&gt; &lt;!here&gt; (outside Slack, as given). Missing: 1 of <@U0BOB00001>, <@U0CAROL001>"},
 		"one person twice":      {with(two, approval(bob, "", ""), approval(bob, "", "")), "1 of 2 approved: <@U0BOB00001>. Missing: <@U0CAROL001>"},
 		"different choices":     {with(choosing(), approval(bob, "Staging", ""), approval(carol, "eu-1", "")), "1 of 2 approved: <@U0CAROL001> for Production (Europe), and otherwise <@U0BOB00001> for Staging. Missing: <@U0BOB00001>"},
 		"roles":                 {roles, "0 of 3 approved. Missing: 1 of <@U0BOB00001>, <!subteam^S0SECURITY> (Security) and 2 of <!subteam^S0SRE00001> (Operations)"},

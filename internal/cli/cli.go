@@ -86,10 +86,29 @@ func printJSON(w io.Writer, v any) error {
 
 // oneID refuses all but one argument.
 func oneID(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 || args[0] == "" {
+	switch {
+	case len(args) != 1 || args[0] == "":
 		return exit(ExitUsage, "give the request's ID: %s; `countersign list` shows those that are open", cmd.UseLine())
+	case strings.ContainsFunc(args[0], func(r rune) bool { return r < ' ' || r > '~' }): // Temporal's client takes no other.
+		return exit(ExitUsage, "the ID %q has characters that no request's ID has", args[0])
+	default:
+		return nil
 	}
-	return nil
+}
+
+// isSafe reports whether no shell takes anything in s for more than it is.
+func isSafe(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._:/@+=-", r)
+	})
+}
+
+// quote makes s one word of a command that people copy.
+func quote(s string) string {
+	if s != "" && isSafe(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(plain(s), "'", `'\''`) + "'"
 }
 
 // noArgs refuses arguments.
@@ -119,7 +138,9 @@ func completeID(connect Connect) cobra.CompletionFunc {
 		}
 		var ids []cobra.Completion
 		for _, f := range all.Open {
-			ids = append(ids, cobra.CompletionWithDesc(f.WorkflowID, plain(f.Round.Title)))
+			if isSafe(f.WorkflowID) {
+				ids = append(ids, cobra.CompletionWithDesc(f.WorkflowID, plain(f.Round.Title)))
+			}
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -141,10 +162,24 @@ func (c Client) find(ctx context.Context, id, question string) (all []record.Fou
 			return nil, false, err
 		}
 	}
-	if question != "" {
-		all = slices.DeleteFunc(all, func(f record.Found) bool { return f.Question != question })
+	if question == "" || len(all) == 0 {
+		return all, running, nil
+	}
+	names := questions(all)
+	all = slices.DeleteFunc(all, func(f record.Found) bool { return f.Question != question })
+	if len(all) == 0 {
+		return nil, false, exit(ExitUsage, "it lists no question %q, but %s", question, names)
 	}
 	return all, running, nil
+}
+
+// questions names requests of one workflow.
+func questions(all []record.Found) string {
+	names := make([]string, len(all))
+	for i, f := range all {
+		names[i] = fmt.Sprintf("%s (%s)", plain(f.Question), plain(f.Round.Title))
+	}
+	return strings.Join(names, ", ")
 }
 
 // readable is why nothing can be read of a workflow that lists no request: it is encrypted, and cannot be decrypted here.
@@ -165,11 +200,18 @@ func unreadable(err error) error {
 	return nil
 }
 
-// findOpen finds the one request that is open. Before its card is posted nothing is known of it but the workflow's ID.
+// findOpen finds the one request that is open. Of one that is about to open nothing is known but the workflow's ID.
 func (c Client) findOpen(ctx context.Context, id, question string) (f record.Found, err error) {
 	all, running, err := c.find(ctx, id, question)
 	if err != nil {
 		return f, err
+	}
+	asking := len(all) == 0 && running
+	if asking {
+		if all, err = c.Records.Unposted(ctx, id, ""); err != nil {
+			return f, err
+		}
+		all = slices.DeleteFunc(all, func(f record.Found) bool { return question != "" && f.Question != question })
 	}
 	var open []record.Found
 	for _, f := range all {
@@ -181,17 +223,13 @@ func (c Client) findOpen(ctx context.Context, id, question string) (f record.Fou
 	case len(open) == 1:
 		return open[0], nil
 	case len(open) > 1:
-		var names []string
-		for _, f := range open {
-			names = append(names, fmt.Sprintf("%s (%s)", plain(f.Question), plain(f.Round.Title)))
-		}
-		return f, exit(ExitUsage, "it asks for several things: choose one with --question, of %s", strings.Join(names, ", "))
-	case len(all) == 0 && running && question == "":
+		return f, exit(ExitUsage, "it asks for several things: choose one with --question, of %s", questions(open))
+	case asking && question == "":
 		return record.Found{WorkflowID: id}, nil
 	case len(all) > 0 && all[0].Outcome != workflows.Failed:
 		return f, exit(ExitRejected, "too late: the request is %s already", plain(string(all[0].Outcome)))
 	default:
-		return f, exit(ExitRejected, "the request is not open: see `countersign show %s`", id)
+		return f, exit(ExitRejected, "the request is not open: see `countersign show %s`", quote(id))
 	}
 }
 

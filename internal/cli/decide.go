@@ -73,16 +73,16 @@ func (c Client) withdraw(ctx context.Context, s Streams, id, question, by string
 	case errors.As(err, &app):
 		return exit(ExitRejected, "not withdrawn: %s", plain(app.Message()))
 	case errors.As(err, &ended):
-		return exit(ExitRejected, "not withdrawn: it has ended just now; look with `countersign show %s`", id)
+		return exit(ExitRejected, "not withdrawn: it has ended just now; look with `countersign show %s`", quote(id))
 	case err != nil:
-		return fmt.Errorf("it is not known whether it was withdrawn; look with `countersign show %s`: %w", id, err)
+		return fmt.Errorf("it is not known whether it was withdrawn; look with `countersign show %s`: %w", quote(id), err)
 	}
 	fmt.Fprintln(s.Out, "It is withdrawn.")
 	return nil
 }
 
 func checkName(by string) error {
-	if by == "" || len([]rune(by)) > workflows.MaxName || by != plain(by) {
+	if strings.TrimSpace(by) == "" || len([]rune(by)) > workflows.MaxName || by != plain(by) {
 		return exit(ExitUsage, "give a name of at most %d characters with --by", workflows.MaxName)
 	}
 	return nil
@@ -157,18 +157,19 @@ func (f decideFlags) run(ctx context.Context, c Client, s Streams, id string) er
 		return err
 	}
 	if open.ActivityID == "" {
-		return exit(ExitRejected, "its card is not posted yet: try again in a moment")
+		return exit(ExitRejected, "it is not open yet: try again in a moment")
 	}
 	a, err := c.Records.ReadRequest(ctx, open.WorkflowID, open.RunID, open.Question)
 	if err != nil {
 		return fmt.Errorf("read the request: %w", err)
 	}
 	if d.Outcome == workflows.Approved {
-		if len(a.Round.Choices)+len(a.Round.Inputs) == 0 && slices.Contains(open.Counted, "") {
-			return exit(ExitRejected, "an approval from outside Slack counts already, and all that come so count as one")
-		}
 		if d.Choice, d.Inputs, err = f.filled(a.Round.Request); err != nil {
 			return err
+		}
+		next, _, ended := a.Round.After(workflows.Result{Outcome: workflows.Approved, Decisions: []workflows.Decision{d}})
+		if !ended && len(next.Decisions) == len(a.Round.Decisions) {
+			return exit(ExitRejected, "the same approval from outside Slack counts already, and all that come so count as one")
 		}
 	}
 	d.Digest = open.Digest
@@ -177,11 +178,11 @@ func (f decideFlags) run(ctx context.Context, c Client, s Streams, id string) er
 	var gone *serviceerror.NotFound
 	switch {
 	case errors.As(err, &gone):
-		return exit(ExitRejected, "somebody has decided it just now, or it has ended: look with `countersign show %s`", id)
+		return exit(ExitRejected, "somebody has decided it just now, or it has ended: look with `countersign show %s`", quote(id))
 	case err != nil:
-		return fmt.Errorf("it is not known whether it was recorded; look with `countersign show %s`: %w", id, err)
+		return fmt.Errorf("it is not known whether it was recorded; look with `countersign show %s`: %w", quote(id), err)
 	}
-	fmt.Fprintf(s.Out, "Recorded: %s by %s.\n", d.Outcome, person(d.By))
+	fmt.Fprintf(s.Out, "Recorded: %s by %s%s.\n", d.Outcome, person(d.By), workflows.AsGiven)
 	return nil
 }
 

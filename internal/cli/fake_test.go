@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -47,6 +48,8 @@ type look struct {
 	ended  bool
 	queue  string // another one
 	listed []workflows.Listed
+	// pending are its activities that are open.
+	pending []string
 }
 
 // fake is a Temporal with one workflow, of the ID "w" and the run "r".
@@ -65,7 +68,9 @@ type fake struct {
 	list      map[bool][]*workflowpb.WorkflowExecutionInfo
 	more      []byte // that there are more to list
 
-	off       bool // decide is
+	off       bool      // decide is
+	in        io.Reader // of another kind than text
+	out       io.Writer // one that cannot be written to
 	connect   error
 	connected int
 	started   []client.StartWorkflowOptions
@@ -134,7 +139,11 @@ func (f *fake) DescribeWorkflowExecution(_ context.Context, id, _ string) (*work
 	if l.queue != "" {
 		info.TaskQueue = l.queue
 	}
-	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info}, nil
+	d := &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info}
+	for _, id := range l.pending {
+		d.PendingActivities = append(d.PendingActivities, &workflowpb.PendingActivityInfo{ActivityId: id, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED})
+	}
+	return d, nil
 }
 
 // described is a workflow that runs, as Temporal describes it.
@@ -231,13 +240,20 @@ type printed struct {
 func (f *fake) run(t *testing.T, ctx context.Context, stdin string, args ...string) printed {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
+	s := Streams{In: strings.NewReader(stdin), Out: &stdout, Err: &stderr}
+	if f.in != nil {
+		s.In = f.in
+	}
+	if f.out != nil {
+		s.Out = f.out
+	}
 	root := &cobra.Command{Use: "countersign", SilenceErrors: true, SilenceUsage: true}
 	root.AddCommand(Commands(func(context.Context) (Client, func(), error) {
 		f.connected++
 		return Client{
 			Temporal: f, Records: record.Reader{Temporal: f, Namespace: "default", TaskQueue: "countersign"}, AllowDecide: !f.off,
 		}, func() {}, f.connect
-	}, Streams{In: strings.NewReader(stdin), Out: &stdout, Err: &stderr})...)
+	}, s)...)
 	root.SetArgs(args)
 	root.SetOut(&stdout)
 	root.SetErr(&stderr)

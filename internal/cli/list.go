@@ -32,8 +32,13 @@ days. The list comes from Temporal's visibility, which lags behind by a moment.`
 			}
 			defer closer()
 			all, err := c.Records.List(cmd.Context())
-			if err != nil {
+			switch {
+			case unreadable(err) != nil:
+				return unreadable(err)
+			case err != nil:
 				return fmt.Errorf("list the requests: %w", err)
+			case all.Unread > 0:
+				fmt.Fprintf(s.Err, "%d workflows are encrypted, and cannot be read here: set PAYLOAD_KEYS as their worker has it.\n", all.Unread)
 			}
 			shown, cut := all.Open, all.OpenCut
 			if ended {
@@ -169,15 +174,18 @@ func details(w io.Writer, f found) error {
 		}
 	}
 	line("Title", f.Round.Title)
-	for i, text := range strings.Split(f.Round.Text, "\n") {
-		name := ""
-		if i == 0 {
-			name = "Text"
+	if f.Round.Text != "" {
+		name := "Text"
+		for text := range strings.SplitSeq(f.Round.Text, "\n") {
+			line(name, "| "+text) // So that it is not taken for what follows.
+			name = ""
 		}
-		line(name, text)
 	}
-	for _, field := range f.Round.Fields {
-		line(field.Label, field.Value)
+	for i, field := range f.Round.Fields {
+		if i == 0 {
+			line("Fields", " ")
+		}
+		line("  "+field.Label, field.Value)
 	}
 	line("State", state(f.Listed))
 	if f.ByDeadline {

@@ -57,7 +57,7 @@ func TestPerson(t *testing.T) {
 	}{
 		"in Slack":       {bob, "bob"},
 		"without a name": {workflows.Person{ID: "U0BOB00001"}, "U0BOB00001"},
-		"a name alone":   {workflows.Person{Name: "al\x1bice"}, "al ice (outside Slack, as given)"},
+		"a name alone":   {workflows.Person{Name: "al\x1bice" + workflows.AsGiven}, "al ice (outside Slack, as given)"},
 		"nobody":         {workflows.Person{}, "somebody outside Slack"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestShow(t *testing.T) {
 	both.Required = 2
 	both.Approvers.Users = append(both.Approvers.Users, both.Requester) // who may not decide
 	withdrawn := closed("q", request(), workflows.Withdrawn)
-	withdrawn.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: workflows.Person{Name: "pipeline 4711"}, Via: workflows.Outside, At: asked}}
+	withdrawn.Round.Changes = []workflows.Change{{Kind: workflows.Withdraw, By: workflows.Person{Name: "pipeline 4711" + workflows.AsGiven}, Via: workflows.Outside, At: asked}}
 	silent := closed("p", request(), workflows.Approved)
 	silent.ByDeadline = true
 	for name, tc := range map[string]struct {
@@ -214,22 +214,24 @@ func TestShow(t *testing.T) {
 		"halfway": {
 			f: fake{looks: []look{{listed: []workflows.Listed{halfway}}}, histories: map[string]history{"q": {round: workflows.Round{Request: r, Number: 2}}}},
 			out: "" +
-				"Title         Deploy v2\n" +
-				"Text          Ships the *new checkout*.\n" +
-				"              It takes an hour. [2J\n" +
-				"Service [31m  web shop\n" +
-				"State         1 of 3 approved\n" +
-				"              approved by carol, 2026-11-20 13:00\n" +
-				"              handed over by bob, 2026-11-20 12:00\n" +
-				"              extended by bob, 2026-11-20 12:01\n" +
-				"              escalated by time, 2026-11-20 13:00\n" +
-				"Waits for     2 of S0SRE00001, anyone who can see the card as Operations\n" +
-				"Until         2026-11-21 12:00\n" +
-				"Asked         2026-11-20 12:00\n" +
-				"Card          https://example.slack.com/archives/C0GENERAL1/p12\n" +
-				"Workflow      w\n" +
-				"Run           r\n" +
-				"Question      q\n",
+				"Title           Deploy v2\n" +
+				"Text            | Ships the *new checkout*.\n" +
+				"                | \n" +
+				"                | It takes an hour. [2J\n" +
+				"Fields           \n" +
+				"  Service [31m  web shop\n" +
+				"State           1 of 3 approved\n" +
+				"                approved by carol, 2026-11-20 13:00\n" +
+				"                handed over by bob, 2026-11-20 12:00\n" +
+				"                extended by bob, 2026-11-20 12:01\n" +
+				"                escalated by time, 2026-11-20 13:00\n" +
+				"Waits for       2 of S0SRE00001, anyone who can see the card as Operations\n" +
+				"Until           2026-11-21 12:00\n" +
+				"Asked           2026-11-20 12:00\n" +
+				"Card            https://example.slack.com/archives/C0GENERAL1/p12\n" +
+				"Workflow        w\n" +
+				"Run             r\n" +
+				"Question        q\n",
 		},
 		"who has approved is not waited for": {
 			f: fake{looks: []look{{listed: []workflows.Listed{open("q", both, decision(workflows.Approved, bob))}}}},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -12,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -46,9 +46,10 @@ func requestCommand(connect Connect, s Streams) *cobra.Command {
 		Long: `Asks people in Slack for approval. The request comes from flags, from a JSON file (--from), or from both: a flag
 wins over the file's field.
 
-Without --wait it returns once the card is posted, and prints the request's ID. With --wait it prints the result as
-JSON and ends with 0 if it was approved, 1 rejected, 3 expired, 4 withdrawn, 5 if it could not be asked or its outcome
-could not be learned. Progress goes to standard error. Ctrl-C leaves the request open.`,
+Without --wait it returns once the card is posted, and prints the request's ID. With --wait, and where the request has
+ended by then, it prints the result as JSON and ends with 0 if it was approved, 1 rejected, 3 expired, 4 withdrawn, 5 if
+it could not be asked or its outcome could not be learned. Progress goes to standard error. Ctrl-C leaves the request
+open.`,
 		Example: `  countersign request --title "Deploy v2" --channel C0123456789 --approver S0123456789 --required 2 --wait
   countersign request --from request.json --wait > result.json
   jq -n '{title: "Deploy v2", channel: "C0123456789"}' | countersign request --from - --approver U0123456789
@@ -68,7 +69,7 @@ could not be learned. Progress goes to standard error. Ctrl-C leaves the request
 	flags.StringVar(&f.link, "link", "", "a `URL` that leads to more")
 	flags.StringVar(&f.r.Channel, "channel", "", "`ID` of the Slack channel, or of a person who is asked in a direct message")
 	flags.StringVar(&f.r.Requester, "requester", "", "Slack `ID` of the person who asks")
-	flags.StringSliceVar(&f.approvers, "approver", nil, "`ID` of a person or a user group who may decide, or the word channel; repeatable")
+	flags.StringArrayVar(&f.approvers, "approver", nil, "`ID` of a person or a user group who may decide, or the word channel; repeatable")
 	flags.IntVar(&f.r.Required, "required", 0, "how many have to approve (default 1)")
 	flags.StringVar(&f.deadline, "deadline", "", "how long it waits, such as 90m, 24h or 3d (default: the deployment's)")
 	flags.StringVar(&f.remind, "remind-every", "", "how often those who have not decided are reminded")
@@ -79,15 +80,9 @@ could not be learned. Progress goes to standard error. Ctrl-C leaves the request
 }
 
 func (f *requestFlags) run(ctx context.Context, set *pflag.FlagSet, connect Connect, s Streams) error {
-	input, err := f.input(set, s)
+	input, err := f.input(ctx, set, s)
 	if err != nil {
 		return err
-	}
-	switch {
-	case set.Changed("key") && f.key == "": // Without a variable that is missing, say, a repeat would ask again.
-		return exit(ExitUsage, "--key is empty: give one, or leave it out")
-	case len(f.key) > maxKey || !utf8.ValidString(f.key) || f.key != plain(f.key):
-		return exit(ExitUsage, "--key may have %d bytes, and no control characters", maxKey)
 	}
 	c, closer, err := connect(ctx)
 	switch {
@@ -104,7 +99,7 @@ func (f *requestFlags) run(ctx context.Context, set *pflag.FlagSet, connect Conn
 	runID, attached, err := c.start(ctx, id, input)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return exit(ExitInterrupted, "it is not known whether it was asked; look with: countersign show %s", id)
+		return exit(ExitInterrupted, "it is not known whether it was asked; look with: countersign show %s", quote(id))
 	case err != nil:
 		return err
 	}
@@ -127,33 +122,22 @@ func (f *requestFlags) run(ctx context.Context, set *pflag.FlagSet, connect Conn
 
 // input is the request as JSON: the file's fields, and over them those of the flags. It is sent as it is, for the worker
 // may know fields that this program does not.
-func (f *requestFlags) input(set *pflag.FlagSet, s Streams) (map[string]json.RawMessage, error) {
+func (f *requestFlags) input(ctx context.Context, set *pflag.FlagSet, s Streams) (map[string]json.RawMessage, error) {
 	input := make(map[string]json.RawMessage)
 	if f.from != "" {
-		var (
-			b   []byte
-			err error
-		)
-		if f.from == "-" {
-			b, err = io.ReadAll(s.In)
-		} else {
-			b, err = os.ReadFile(f.from)
-		}
+		b, err := f.read(ctx, s.In)
 		if err != nil {
-			return nil, exit(ExitUsage, "read the request: %w", err)
+			return nil, err
 		}
 		var wrong *json.UnmarshalTypeError
-		switch err := json.Unmarshal(b, &input); {
+		switch err := json.Unmarshal(bytes.TrimPrefix(b, []byte("\ufeff")), &input); {
 		case errors.As(err, &wrong) || err == nil && input == nil:
 			return nil, exit(ExitUsage, "--from %s has to be a JSON object, with the fields of a request", f.from)
 		case err != nil:
 			return nil, exit(ExitUsage, "--from %s is not JSON: %w", f.from, err)
 		}
 	}
-	flags, err := f.fromFlags(set)
-	if err != nil {
-		return nil, err
-	}
+	flags, faults := f.fromFlags(set)
 	for name, value := range flags {
 		b, err := json.Marshal(value)
 		if err != nil {
@@ -169,11 +153,15 @@ func (f *requestFlags) input(set *pflag.FlagSet, s Streams) (map[string]json.Raw
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, exit(ExitUsage, "read the request: %w", err)
 	}
-	if faults := r.Faults(); len(faults) > 0 {
+	code := ExitNotAsked
+	if len(faults) > 0 {
+		code = ExitUsage
+	}
+	if faults = append(faults, r.Faults()...); len(faults) > 0 {
 		for i, fault := range faults {
 			faults[i] = "\n  " + plain(fault)
 		}
-		return nil, exit(ExitNotAsked, "nothing was asked:%s", strings.Join(faults, ""))
+		return nil, exit(code, "nothing was asked:%s", strings.Join(faults, ""))
 	}
 	if unknown := unknownFields(input); len(unknown) > 0 {
 		fmt.Fprintf(s.Err, "This version does not know %s: it is left to the worker.\n", plain(strings.Join(unknown, ", ")))
@@ -181,9 +169,46 @@ func (f *requestFlags) input(set *pflag.FlagSet, s Streams) (map[string]json.Raw
 	return input, nil
 }
 
-// fromFlags are the fields of the flags that were given.
-func (f *requestFlags) fromFlags(set *pflag.FlagSet) (map[string]any, error) {
-	all := make(map[string]any)
+// read reads the file of --from.
+func (f *requestFlags) read(ctx context.Context, stdin io.Reader) ([]byte, error) {
+	type file struct {
+		b   []byte
+		err error
+	}
+	done := make(chan file, 1)
+	go func() {
+		var all file
+		if f.from == "-" {
+			all.b, all.err = io.ReadAll(stdin)
+		} else {
+			all.b, all.err = os.ReadFile(f.from)
+		}
+		done <- all
+	}()
+	select {
+	case all := <-done:
+		if all.err != nil {
+			return nil, exit(ExitUsage, "read the request: %w", all.err)
+		}
+		return all.b, nil
+	case <-ctx.Done():
+		return nil, exit(ExitInterrupted, "nothing was asked")
+	}
+}
+
+// fromFlags are the fields of the flags that were given, and what is wrong with the flags. One that is empty is wrong: it
+// is a variable that is missing, say, and must not stand for the default.
+func (f *requestFlags) fromFlags(set *pflag.FlagSet) (all map[string]any, faults []string) {
+	all = make(map[string]any)
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	set.Visit(func(given *pflag.Flag) {
+		if given.Value.String() == "" {
+			fault("--%s is empty: give a value, or leave it out.", given.Name)
+		}
+	})
+	if len(f.key) > maxKey || !isSafe(f.key) {
+		fault("--key may have %d characters, which are letters from A to Z, digits, and . _ : / @ + = -", maxKey)
+	}
 	for flag, field := range map[string]struct {
 		name  string
 		value any
@@ -199,8 +224,10 @@ func (f *requestFlags) fromFlags(set *pflag.FlagSet) (map[string]any, error) {
 	}
 	if set.Changed("approver") {
 		var a workflows.Approvers
-		for _, id := range f.approvers {
-			switch {
+		for id := range strings.SplitSeq(strings.Join(f.approvers, ","), ",") {
+			switch id = strings.TrimSpace(id); {
+			case id == "":
+				fault("--approver is empty, or an ID in it is: give a value, or leave it out.")
 			case id == "channel":
 				a.Channel = true
 			case workflows.IsGroup(id):
@@ -208,7 +235,7 @@ func (f *requestFlags) fromFlags(set *pflag.FlagSet) (map[string]any, error) {
 			case workflows.IsUser(id):
 				a.Users = append(a.Users, id)
 			default:
-				return nil, exit(ExitUsage, "--approver %q is not the ID of a Slack user (U…) or user group (S…), nor the word channel", id)
+				fault("--approver %q is not the ID of a Slack user (U…) or user group (S…), nor the word channel.", id)
 			}
 		}
 		all["approvers"] = a
@@ -218,7 +245,7 @@ func (f *requestFlags) fromFlags(set *pflag.FlagSet) (map[string]any, error) {
 		for _, field := range f.fields {
 			label, value, ok := strings.Cut(field, "=")
 			if !ok {
-				return nil, exit(ExitUsage, "--field %q has no = in it: write LABEL=VALUE", field)
+				fault("--field %q has no = in it: write LABEL=VALUE.", field)
 			}
 			fields = append(fields, workflows.Field{Label: label, Value: value})
 		}
@@ -227,11 +254,14 @@ func (f *requestFlags) fromFlags(set *pflag.FlagSet) (map[string]any, error) {
 	if set.Changed("choice") {
 		var choices []workflows.Choice
 		for _, label := range f.choices {
+			if label == "" {
+				fault("--choice is empty: give a value, or leave it out.")
+			}
 			choices = append(choices, workflows.Choice{Label: label})
 		}
 		all["choices"] = choices
 	}
-	return all, nil
+	return all, faults
 }
 
 // unknownFields are those that the request does not have, in order.
@@ -294,7 +324,7 @@ func same(a, b map[string]json.RawMessage) bool {
 
 // interrupted ends a command that was waiting.
 func interrupted(id string) error {
-	return exit(ExitInterrupted, "the request stays open; come back with: countersign wait %s", id)
+	return exit(ExitInterrupted, "the request stays open; come back with: countersign wait %s", quote(id))
 }
 
 // postedSoon is when it is said that no card has come.

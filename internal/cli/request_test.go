@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"go.temporal.io/api/serviceerror"
@@ -68,9 +70,12 @@ func TestRequestIsSent(t *testing.T) {
 			file: `{"title": "From a file", "channel": "C0GENERAL1", "approvers": {"groups": ["S0SRE00001"]}}`,
 			want: `{"title": "From a flag", "channel": "C0GENERAL1", "approvers": {"users": ["U0CAROL001"]}}`,
 		},
-		"an empty flag wins too": {
-			args: []string{"request", "--text", "", "--tell-requester=false"}, file: `{"title": "T", "channel": "C0GENERAL1", "text": "x", "tell_requester": true}`,
-			want: `{"title": "T", "channel": "C0GENERAL1", "text": "", "tell_requester": false}`,
+		"a flag that says no wins too": {
+			args: []string{"request", "--tell-requester=false"}, file: `{"title": "T", "channel": "C0GENERAL1", "tell_requester": true}`,
+			want: `{"title": "T", "channel": "C0GENERAL1", "tell_requester": false}`,
+		},
+		"a byte order mark": {
+			args: []string{"request"}, file: "\ufeff" + `{"title": "T", "channel": "C0GENERAL1"}`, want: `{"title": "T", "channel": "C0GENERAL1"}`,
 		},
 		"standard input": {
 			args: []string{"request", "--from", "-"}, stdin: ` {"title": "T", "channel": "C0GENERAL1"} `,
@@ -163,12 +168,27 @@ func TestRequestIsRefused(t *testing.T) {
 		"an approver that is none": {
 			args: minimal("--approver", "U0BOB00001,@sre"), code: ExitUsage, says: []string{`--approver "@sre" is not the ID`},
 		},
-		"a field without =":      {args: minimal("--field", "Service"), code: ExitUsage, says: []string{`--field "Service" has no = in it: write LABEL=VALUE`}},
-		"a word too much":        {args: minimal("now"), code: ExitUsage, says: []string{`takes no argument, but has "now"`}},
-		"an empty key":           {args: minimal("--key", ""), code: ExitUsage, says: []string{"--key is empty"}},
-		"a key that is too long": {args: minimal("--key", strings.Repeat("k", 201)), code: ExitUsage, says: []string{"--key may have 200 bytes"}},
-		"a key of two lines":     {args: minimal("--key", "a\nb"), code: ExitUsage, says: []string{"no control characters"}},
-		"a key of no text":       {args: minimal("--key", "a\xffb"), code: ExitUsage, says: []string{"no control characters"}},
+		"a field without =": {args: minimal("--field", "Service"), code: ExitUsage, says: []string{`--field "Service" has no = in it: write LABEL=VALUE`}},
+		"a word too much":   {args: minimal("now"), code: ExitUsage, says: []string{`takes no argument, but has "now"`}},
+		"an empty key":      {args: minimal("--key", ""), code: ExitUsage, says: []string{"--key is empty: give a value, or leave it out."}},
+		"every fault of flags and request": {
+			args: []string{"request", "--title", "", "--approver", "", "--approver", "@sre", "--field", "Service", "--choice", "", "--key", "a b", "--deadline", "", "--required", "21"},
+			code: ExitUsage, says: []string{
+				"nothing was asked:\n", "\n  --title is empty", "\n  --approver is empty", "\n  --approver \"@sre\" is not", "\n  --field \"Service\" has no =",
+				"\n  --choice is empty", "\n  --key may have", "\n  --deadline is empty", "\n  The title is empty.", "\n  The channel \"\"", "\n  required is 21",
+			},
+		},
+		"an empty approver":                 {args: minimal("--approver", ""), code: ExitUsage, says: []string{"--approver is empty"}},
+		"an empty approver beside another":  {args: minimal("--approver", "U0BOB00001", "--approver", ""), code: ExitUsage, says: []string{"--approver is empty"}},
+		"an empty requester":                {args: minimal("--requester", ""), code: ExitUsage, says: []string{"--requester is empty"}},
+		"an empty text over that of a file": {args: minimal("--text", ""), file: `{"text": "x"}`, code: ExitUsage, says: []string{"--text is empty"}},
+		"an empty link":                     {args: minimal("--link", ""), code: ExitUsage, says: []string{"--link is empty"}},
+		"no file":                           {args: minimal("--from", ""), code: ExitUsage, says: []string{"--from is empty"}},
+		"a key that a shell would read":     {args: minimal("--key", "a;b"), code: ExitUsage, says: []string{"--key may have"}},
+		"a key of other letters":            {args: minimal("--key", "größe"), code: ExitUsage, says: []string{"--key may have"}},
+		"a key that is too long":            {args: minimal("--key", strings.Repeat("k", 201)), code: ExitUsage, says: []string{"--key may have 200 characters"}},
+		"a key of two lines":                {args: minimal("--key", "a\nb"), code: ExitUsage, says: []string{"--key may have 200 characters, which are letters from A to Z, digits, and . _ : / @ + = -"}},
+		"a key of no text":                  {args: minimal("--key", "a\xffb"), code: ExitUsage, says: []string{"--key may have 200 characters, which are letters from A to Z, digits, and . _ : / @ + = -"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -238,6 +258,24 @@ func TestRequestWithAKey(t *testing.T) {
 			f := &fake{looks: looks, start: already, input: "text"}
 			f.run(t, t.Context(), "", minimal("--key", "1")...).says(t, ExitNotAsked, "look at the open request of that key")
 		})
+	})
+}
+
+// Who waits for a file that does not come can leave.
+func TestInterruptedWhileItReads(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		in, never := io.Pipe()
+		defer never.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		go func() {
+			synctest.Wait() // until it reads
+			stop()
+		}()
+		f := &fake{in: in}
+		f.run(t, ctx, "", "request", "--from", "-", "--wait").says(t, ExitInterrupted, "nothing was asked")
+		if f.connected > 0 {
+			t.Error("it connects")
+		}
 	})
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
+	"google.golang.org/grpc/codes"
 
 	"countersign/internal/record"
 	"countersign/workflows"
@@ -32,27 +34,32 @@ approved, 1 rejected, 3 expired, 4 withdrawn, 5 if its outcome could not be lear
 		Args:              oneID,
 		ValidArgsFunction: completeID(connect),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, closer, err := connect(cmd.Context())
-			switch {
-			case err != nil && cmd.Context().Err() != nil:
-				return interrupted(args[0])
-			case err != nil:
-				return isCode(err, ExitNotAsked)
-			}
-			defer closer()
-			w := watch{Client: c, id: args[0], question: question, log: s.Err}
-			res, err := w.until(cmd.Context(), true)
-			if err != nil && cmd.Context().Err() != nil {
-				return interrupted(args[0])
-			}
-			if err != nil {
-				return isCode(err, ExitNotAsked)
-			}
-			return report(s, res)
+			return isCode(waitFor(cmd.Context(), connect, s, args[0], question), ExitNotAsked)
 		},
 	}
 	cmd.Flags().StringVar(&question, "question", "", "which one, of a workflow that asks for several things")
 	return cmd
+}
+
+func waitFor(ctx context.Context, connect Connect, s Streams, id, question string) error {
+	c, closer, err := connect(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return exit(ExitInterrupted, "interrupted before Temporal answered")
+	case err != nil:
+		return err
+	}
+	defer closer()
+	w := watch{Client: c, id: id, question: question, log: s.Err}
+	res, err := w.until(ctx, true)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return interrupted(id)
+	case err != nil:
+		return err
+	default:
+		return report(s, res)
+	}
 }
 
 // report prints a result, and is the error that its outcome ends with.
@@ -90,7 +97,7 @@ type watch struct {
 	readable  bool // it is not encrypted with a key that is missing here
 	posted    bool
 	decisions int
-	until_    time.Time
+	deadline  time.Time
 	quiet     bool // that Temporal does not answer was said
 }
 
@@ -118,7 +125,7 @@ func (w *watch) until(ctx context.Context, outcome bool) (workflows.Result, erro
 		}
 		if !w.posted && !told && time.Since(begun) > postedSoon {
 			told = true
-			fmt.Fprintf(w.log, "The card is not posted yet: is a worker running on the task queue %s?\n", w.Records.TaskQueue)
+			fmt.Fprintf(w.log, "The card is not posted yet: is a worker running on the task queue %s, and does it reach Slack?\n", w.Records.TaskQueue)
 		}
 		select {
 		case <-ctx.Done():
@@ -130,12 +137,16 @@ func (w *watch) until(ctx context.Context, outcome bool) (workflows.Result, erro
 
 // transient tells an error that may pass.
 func transient(err error) bool {
-	var (
-		own     *Error
-		denied  *serviceerror.PermissionDenied
-		invalid *serviceerror.InvalidArgument
-	)
-	return !errors.As(err, &own) && !errors.As(err, &denied) && !errors.As(err, &invalid)
+	var own *Error
+	if errors.As(err, &own) {
+		return false
+	}
+	switch serviceerror.ToStatus(err).Code() {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted, codes.Internal, codes.Canceled:
+		return true
+	default:
+		return errors.Is(err, context.DeadlineExceeded) || unreadable(err) != nil
+	}
 }
 
 // look looks once how the request stands, and says what is new.
@@ -149,27 +160,26 @@ func (w *watch) look(ctx context.Context) (res workflows.Result, done bool, err 
 	case !ok:
 		return res, false, exit(ExitUsage, "there is no request %q on the task queue %s", w.id, w.Records.TaskQueue)
 	}
-	var of []record.Found
-	for _, f := range all {
-		if w.question == "" || f.Question == w.question {
-			of = append(of, f)
-		}
-	}
-	if len(of) == 0 && !w.readable {
+	if len(all) == 0 && !w.readable {
 		if err := w.Client.readable(ctx, w.id, w.runID); err != nil {
 			return res, false, err
 		}
 		w.readable = true
 	}
-	switch {
-	case len(of) == 0 && running:
-		return res, false, nil
-	case len(of) == 0:
-		return w.notAsked(ctx)
-	case len(of) > 1 && of[0].Outcome == "" && of[1].Outcome == "":
-		return res, false, exit(ExitUsage, "it asks for several things: choose one with --question; `countersign show %s` lists them", w.id)
+	if w.question != "" {
+		all = slices.DeleteFunc(all, func(f record.Found) bool { return f.Question != w.question })
 	}
-	f := of[0] // An open one is listed before one that has ended.
+	switch {
+	case len(all) == 0 && w.question != "":
+		return w.unlisted(ctx)
+	case len(all) == 0 && running:
+		return res, false, nil
+	case len(all) == 0:
+		return w.notAsked(ctx)
+	case len(all) > 1 && all[0].Outcome == "" && all[1].Outcome == "":
+		return res, false, exit(ExitUsage, "it asks for several things: choose one with --question, of %s", questions(all))
+	}
+	f := all[0] // An open one is listed before one that has ended.
 	w.runID, w.question = f.RunID, f.Question
 	w.say(f)
 	res.Permalink = f.Permalink
@@ -177,10 +187,14 @@ func (w *watch) look(ctx context.Context) (res workflows.Result, done bool, err 
 		return res, false, nil
 	}
 	a, err := w.Records.ReadRequest(ctx, f.WorkflowID, f.RunID, f.Question)
-	if err != nil {
+	switch {
+	case err != nil:
 		return res, false, err
-	}
-	if a.State != record.Ended {
+	case a.State == record.Unknown: // It was asked by the run before, which has continued as new: only the memo has it.
+		a.Result = workflows.Result{
+			Outcome: f.Outcome, Decisions: f.Round.Decisions, Changes: f.Round.Changes, ByDeadline: f.ByDeadline, EndedAt: f.EndedAt,
+		}
+	case a.State != record.Ended:
 		return res, false, nil // The list is a step ahead.
 	}
 	res = a.Result
@@ -196,27 +210,47 @@ func (w *watch) look(ctx context.Context) (res workflows.Result, done bool, err 
 	return res, true, nil
 }
 
-// notAsked is why a workflow has ended that lists no request.
+// unlisted reads a question by its name that the workflow does not list: it is about to open, or others have ended since.
+func (w *watch) unlisted(ctx context.Context) (workflows.Result, bool, error) {
+	a, err := w.Records.ReadRequest(ctx, w.id, w.runID, w.question)
+	switch {
+	case err != nil:
+		return workflows.Result{}, false, err
+	case a.State == record.Unknown:
+		return workflows.Result{}, false, exit(ExitUsage, "it has asked no question %q: `countersign show %s` shows which", w.question, quote(w.id))
+	default:
+		return a.Result, a.State == record.Ended, nil
+	}
+}
+
+// notAsked is why a workflow has ended that lists no request. What a workflow returns is no decision: it may be anything.
 func (w *watch) notAsked(ctx context.Context) (workflows.Result, bool, error) {
 	var res workflows.Result
 	err := w.Temporal.GetWorkflow(ctx, w.id, w.runID).Get(ctx, &res)
 	var (
-		app   *temporal.ApplicationError
-		ended *temporal.WorkflowExecutionError
+		app        *temporal.ApplicationError
+		ended      *temporal.WorkflowExecutionError
+		terminated *temporal.TerminatedError
+		timeout    *temporal.TimeoutError
 	)
 	switch {
 	case errors.As(err, &app):
 		return res, false, exit(ExitNotAsked, "nothing was asked: %s", plain(app.Message()))
 	case temporal.IsCanceledError(err):
 		return workflows.Result{Outcome: workflows.Withdrawn}, true, nil
+	case errors.As(err, &terminated):
+		return res, false, exit(ExitNotAsked, "nothing was asked: the workflow was terminated")
+	case errors.As(err, &timeout):
+		return res, false, exit(ExitNotAsked, "nothing was asked: the workflow ran out of time")
 	case errors.As(err, &ended):
-		return res, false, exit(ExitNotAsked, "nothing was asked: its workflow has ended (%s)", plain(ended.Error()))
-	case err != nil:
+		return res, false, exit(ExitNotAsked, "nothing was asked: the workflow has failed")
+	case err != nil && transient(err):
 		return res, false, err
-	case res.Outcome == "":
+	case err == nil && (res.Outcome == workflows.Withdrawn || res.Outcome == workflows.Expired):
+		return res, true, nil // Before it was asked.
+	default:
 		return res, false, exit(ExitNotAsked, "the workflow %s has asked nothing", w.id)
 	}
-	return res, true, nil
 }
 
 // say says what is new.
@@ -229,7 +263,7 @@ func (w *watch) say(f record.Found) {
 		}
 		fmt.Fprintf(w.log, "Asked as %s%s\n", w.id, at)
 		fmt.Fprintf(w.log, "It waits until %s.\n", f.Round.Until().Local().Format(time.RFC1123))
-		w.until_ = f.Round.Until()
+		w.deadline = f.Round.Until()
 	}
 	if !w.posted {
 		return
@@ -244,8 +278,8 @@ func (w *watch) say(f record.Found) {
 		}
 	}
 	w.decisions = len(f.Round.Decisions)
-	if until := f.Round.Until(); !until.Equal(w.until_) && f.Outcome == "" {
-		w.until_ = until
+	if until := f.Round.Until(); !until.Equal(w.deadline) && f.Outcome == "" {
+		w.deadline = until
 		fmt.Fprintf(w.log, "It waits until %s now.\n", until.Local().Format(time.RFC1123))
 	}
 }
@@ -255,8 +289,6 @@ func person(p workflows.Person) string {
 	switch {
 	case p.ID == "" && p.Name == "":
 		return "somebody outside Slack"
-	case p.ID == "":
-		return plain(p.Name) + " (outside Slack, as given)"
 	case p.Name == "":
 		return plain(p.ID)
 	default:

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -70,7 +71,7 @@ func codeOf(err error) int {
 func TestResultAsJSON(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	yes := decision(workflows.Approved, workflows.Person{Name: "<alice> & co"})
+	yes := decision(workflows.Approved, workflows.Person{Name: "<alice> & co" + workflows.AsGiven})
 	yes.Via, yes.Reason = workflows.Outside, "Slack is down."
 	if err := report(Streams{Out: &out}, result(workflows.Approved, yes)); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestResultAsJSON(t *testing.T) {
     {
       "outcome": "approved",
       "by": {
-        "name": "<alice> & co"
+        "name": "<alice> & co (outside Slack, as given)"
       },
       "at": "2026-11-20T13:00:00Z",
       "via": "outside",
@@ -107,7 +108,7 @@ func TestWait(t *testing.T) {
 	two := request()
 	two.Required = 2
 	yes, no := decision(workflows.Approved, bob), decision(workflows.Rejected, carol)
-	also, outside := decision(workflows.Approved, carol), decision(workflows.Approved, workflows.Person{Name: "al\x1bice"})
+	also, outside := decision(workflows.Approved, carol), decision(workflows.Approved, workflows.Person{Name: "al\x1bice" + workflows.AsGiven})
 	extended := open("q", request())
 	extended.Round.Changes = []workflows.Change{{Kind: workflows.Extend, Until: until.Add(time.Hour)}}
 	later := closed("q", request(), workflows.Approved, yes)
@@ -192,7 +193,7 @@ func TestWait(t *testing.T) {
 				looks:     append(make([]look, 15), look{ended: true, listed: []workflows.Listed{closed("q", request(), workflows.Approved, yes)}}),
 				histories: has(request(), result(workflows.Approved, yes)),
 			},
-			err: "The card is not posted yet: is a worker running on the task queue countersign?\n" + said("bob: approved (1 of 1).\n"),
+			err: "The card is not posted yet: is a worker running on the task queue countersign, and does it reach Slack?\n" + said("bob: approved (1 of 1).\n"),
 		},
 		"it may not be looked at": {f: fake{looks: []look{{err: &serviceerror.PermissionDenied{Message: "denied"}}}}, code: ExitNotAsked, fail: "denied"},
 		"the ID is none":          {f: fake{looks: []look{{err: &serviceerror.InvalidArgument{Message: "too long"}}}}, code: ExitNotAsked, fail: "too long"},
@@ -204,13 +205,33 @@ func TestWait(t *testing.T) {
 		},
 		"it was terminated": {
 			f:    fake{looks: []look{{ended: true}}, end: &temporal.WorkflowExecutionError{}},
-			code: ExitNotAsked, fail: "nothing was asked: its workflow has ended",
+			code: ExitNotAsked, fail: "nothing was asked: the workflow has failed",
+		},
+		"it was terminated before a card": {
+			f:    fake{looks: []look{{ended: true}}, end: fmt.Errorf("run: %w", &temporal.TerminatedError{})},
+			code: ExitNotAsked, fail: "nothing was asked: the workflow was terminated",
+		},
+		"it ran out of time before a card": {
+			f:    fake{looks: []look{{ended: true}}, end: temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_START_TO_CLOSE, nil)},
+			code: ExitNotAsked, fail: "nothing was asked: the workflow ran out of time",
 		},
 		"it was cancelled before a card": {
 			f: fake{looks: []look{{ended: true}}, end: temporal.NewCanceledError()}, code: ExitWithdrawn, fail: "withdrawn", out: `"outcome": "withdrawn"`,
 		},
 		"it asked nothing": {f: fake{looks: []look{{ended: true}}, result: map[string]string{"x": "y"}}, code: ExitNotAsked, fail: "the workflow w has asked nothing"},
-		"its memo is gone": {f: fake{looks: []look{{ended: true}}, result: result(workflows.Approved, yes)}, out: `"digest": "d2"`},
+		"it asked nothing, and returns an approval": {
+			f: fake{looks: []look{{ended: true}}, result: map[string]string{"outcome": "approved"}}, code: ExitNotAsked, fail: "the workflow w has asked nothing",
+		},
+		"it asked nothing, and returns text": {
+			f: fake{looks: []look{{ended: true}}, result: "approved"}, code: ExitNotAsked, fail: "the workflow w has asked nothing",
+		},
+		"it was withdrawn before a card": {
+			f: fake{looks: []look{{ended: true}}, result: workflows.Result{Outcome: workflows.Withdrawn}}, code: ExitWithdrawn, fail: "withdrawn", out: `"outcome": "withdrawn"`,
+		},
+		"it has continued as new, and the list alone has it": {
+			f:   fake{looks: []look{{listed: []workflows.Listed{closed("q", request(), workflows.Approved, yes)}}}},
+			err: said("bob: approved (1 of 1).\n"), out: `"digest": "d1"`,
+		},
 		"its result does not come at first": {
 			f:    fake{looks: []look{{ended: true}, {ended: true, listed: []workflows.Listed{closed("q", request(), workflows.Withdrawn)}}}, end: &serviceerror.Unavailable{Message: "busy"}, histories: has(request(), result(workflows.Withdrawn))},
 			code: ExitWithdrawn, err: "Temporal does not answer; still waiting: busy\n" + said(), fail: "withdrawn",
@@ -221,7 +242,7 @@ func TestWait(t *testing.T) {
 		},
 		"several are open": {
 			f:    fake{looks: []look{{listed: []workflows.Listed{open("p", request()), open("q", request())}}}},
-			code: ExitUsage, fail: "it asks for several things: choose one with --question; `countersign show w` lists them",
+			code: ExitUsage, fail: "it asks for several things: choose one with --question, of p (Deploy v2), q (Deploy v2)",
 		},
 		"one of several": {
 			f: fake{
@@ -229,6 +250,14 @@ func TestWait(t *testing.T) {
 				histories: has(request(), result(workflows.Expired)),
 			},
 			args: []string{"--question", "q"}, code: ExitExpired, err: said(), fail: "expired",
+		},
+		"an unknown question": {
+			f:    fake{looks: []look{{listed: []workflows.Listed{open("p", request())}}}, histories: has(request(), result(workflows.Expired))},
+			args: []string{"--question", "x"}, code: ExitUsage, fail: "it has asked no question \"x\": `countersign show w` shows which",
+		},
+		"an earlier question that is not listed any more": {
+			f:    fake{looks: []look{{listed: []workflows.Listed{open("p", request())}}}, histories: has(request(), result(workflows.Rejected, no))},
+			args: []string{"--question", "q"}, code: ExitRejected, fail: "the request was rejected", out: `"outcome": "rejected"`,
 		},
 		"the one that is open": {
 			f: fake{
@@ -293,7 +322,7 @@ func TestInterrupted(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
 		f := fake{connect: context.Canceled}
-		f.run(t, ctx, "", "wait", "w").says(t, ExitInterrupted, "countersign wait w")
+		f.run(t, ctx, "", "wait", "w").says(t, ExitInterrupted, "interrupted before Temporal answered")
 	})
 }
 
@@ -330,6 +359,49 @@ func TestRequestDecidedAtOnce(t *testing.T) {
 	})
 }
 
+// broken cannot be written to, as a full disk.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// Whoever cannot be told of an approval must not go on with it, nor take it for a rejection.
+func TestResultCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"wait": {"wait", "w"}, "request": minimal("--wait")} {
+		t.Run(name, func(t *testing.T) {
+			inTime(t, func(t *testing.T) {
+				yes := decision(workflows.Approved, bob)
+				f := has(request())
+				f.histories["q"] = history{round: f.histories["q"].round, end: result(workflows.Approved, yes)}
+				f.looks, f.out = []look{{ended: true, listed: []workflows.Listed{closed("q", request(), workflows.Approved, yes)}}}, broken{}
+				f.run(t, t.Context(), "", args...).says(t, ExitNotAsked, "no space left on device")
+			})
+		})
+	}
+}
+
+// What people copy from a message is no more than what it says.
+func TestQuote(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ s, want string }{
+		"safe":         {"request-deploy:1/a@b+c=d_e.f", "request-deploy:1/a@b+c=d_e.f"},
+		"empty":        {"", "''"},
+		"a command":    {"a; rm -rf ~", "'a; rm -rf ~'"},
+		"a quote":      {"it's $(x)", `'it'\''s $(x)'`},
+		"steers":       {"a\x1b[2J", "'a [2J'"},
+		"other script": {"größe", "'größe'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := quote(tc.s); got != tc.want {
+				t.Errorf("quote(%q) = %s, want %s", tc.s, got, tc.want)
+			}
+		})
+	}
+	f := fake{looks: []look{{ended: true}}}
+	f.run(t, t.Context(), "", "withdraw", "a;b $(c)", "--by", "x").says(t, ExitRejected, "see `countersign show 'a;b $(c)'`")
+}
+
 func TestOneID(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"wait", "show", "withdraw", "decide"} {
@@ -343,12 +415,20 @@ func TestOneID(t *testing.T) {
 				}
 			})
 		}
+		t.Run(command+", one of other characters", func(t *testing.T) {
+			t.Parallel()
+			f := &fake{}
+			f.run(t, t.Context(), "", command, "größe\n").says(t, ExitUsage, `the ID "größe\n" has characters that no request's ID has`)
+			if f.connected > 0 {
+				t.Error("it connects")
+			}
+		})
 	}
 }
 
 func TestCompleteID(t *testing.T) {
 	t.Parallel()
-	f := fake{list: listing(open("q", request()))}
+	f := fake{list: listing(open("q", request()), open("$(reboot)", request()), open("a b", request()))} // A shell would take two for more.
 	p := f.run(t, t.Context(), "", "__complete", "wait", "")
 	if want := "w\tDeploy v2\n:4\n"; p.out != want {
 		t.Errorf("completed %q, want %q", p.out, want)

@@ -43,6 +43,8 @@ type Requests struct {
 	Open, Ended []Found
 	// OpenCut and EndedCut say that there may be more than was looked at.
 	OpenCut, EndedCut bool
+	// Unread is how many workflows have a memo that cannot be decrypted here.
+	Unread int
 }
 
 // List lists the requests of the deployment, as Temporal's visibility has them: it lags behind.
@@ -52,18 +54,20 @@ func (r Reader) List(ctx context.Context) (all Requests, err error) {
 	ended := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus != 'Running' AND CloseTime > '%s'",
 		r.TaskQueue, time.Now().Add(-recently).UTC().Format(time.RFC3339))
 	var (
-		both            errgroup.Group
-		running, closed []Found
+		both                        errgroup.Group
+		running, closed             []Found
+		unreadRunning, unreadClosed int
 	)
 	both.Go(func() (err error) {
-		running, all.OpenCut, err = r.scan(ctx, open, LookAtOpen)
+		running, all.OpenCut, unreadRunning, err = r.scan(ctx, open, LookAtOpen)
 		return err
 	})
 	both.Go(func() (err error) {
-		closed, all.EndedCut, err = r.scan(ctx, ended, LookAtEnded)
+		closed, all.EndedCut, unreadClosed, err = r.scan(ctx, ended, LookAtEnded)
 		return err
 	})
 	err = both.Wait()
+	all.Unread = unreadRunning + unreadClosed
 	for _, f := range slices.Concat(running, closed) {
 		if f.Outcome == "" {
 			all.Open = append(all.Open, f)
@@ -76,28 +80,32 @@ func (r Reader) List(ctx context.Context) (all Requests, err error) {
 }
 
 // scan fails where it can decrypt no memo. A few of another key do not keep the others from being listed.
-func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, more bool, err error) {
-	r, unread := r.noting()
+func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, more bool, unread int, err error) {
+	var first error
 	for seen, token := 0, []byte(nil); ; {
 		page, err := r.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: r.Namespace, Query: query, PageSize: 500, NextPageToken: token,
 		})
 		if err != nil {
-			return nil, false, err
+			return nil, false, 0, err
 		}
 		for _, w := range page.GetExecutions() {
 			if ctx.Err() != nil { // A codec server may be slow.
-				return nil, false, ctx.Err()
+				return nil, false, 0, ctx.Err()
 			}
-			all = append(all, r.foundIn(w)...)
+			one, undecoded := r.noting()
+			if all = append(all, one.foundIn(w)...); *undecoded != nil {
+				unread, first = unread+1, *undecoded
+			}
 		}
 		seen += len(page.GetExecutions())
-		if token = page.GetNextPageToken(); len(token) == 0 || seen >= most {
-			if len(all) > 0 {
-				return all, len(token) > 0, nil
-			}
-			return nil, len(token) > 0, *unread
+		if token = page.GetNextPageToken(); len(token) > 0 && seen < most {
+			continue
 		}
+		if len(all) > 0 {
+			first = nil
+		}
+		return all, len(token) > 0, unread, first
 	}
 }
 
@@ -135,6 +143,31 @@ func (r Reader) Describe(ctx context.Context, workflowID, runID string) (all []F
 	r, unread := r.noting()
 	all = r.foundIn(info)
 	return all, Running(info.GetStatus()), true, *unread
+}
+
+// Unposted finds the requests that a workflow asks whose cards are not posted yet, where its memo lists none: Slack may
+// be away.
+func (r Reader) Unposted(ctx context.Context, workflowID, runID string) (all []Found, err error) {
+	d, err := r.Temporal.DescribeWorkflowExecution(ctx, workflowID, runID)
+	if err != nil {
+		return nil, err
+	}
+	info := d.GetWorkflowExecutionInfo()
+	for _, p := range d.GetPendingActivities() {
+		question, _, _, open := workflows.SplitActivityID(p.GetActivityId())
+		if !open || !Running(info.GetStatus()) {
+			continue
+		}
+		a, err := r.Read(ctx, workflowID, info.GetExecution().GetRunId(), p.GetActivityId())
+		if err != nil {
+			return nil, err
+		}
+		sum := a.Round.Digest()
+		all = append(all, Found{workflows.Listed{
+			Question: question, ActivityID: p.GetActivityId(), Round: a.Round, Digest: hex.EncodeToString(sum[:]),
+		}, workflowID, info.GetExecution().GetRunId()})
+	}
+	return all, nil
 }
 
 // Input is the input that a workflow was started with, decoded into v.

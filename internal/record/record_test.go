@@ -603,3 +603,46 @@ func TestNoRound(t *testing.T) {
 		}
 	}
 }
+
+// Of requests without a card only the pending activity tells.
+func TestUnposted(t *testing.T) {
+	t.Parallel()
+	const other = "AB2CDE-2-decision-3-00000000"
+	round := workflows.Round{Request: question, Number: 1}
+	sum := round.Digest()
+	pending := func(ids ...string) (all []*workflowpb.PendingActivityInfo) {
+		for _, id := range ids {
+			all = append(all, pendingInfo(t, id, enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, nil))
+		}
+		return all
+	}
+	for name, tc := range map[string]struct {
+		f    fake
+		want []string // their activities
+	}{
+		"one, beside other activities": {fake{pending: pending("5", id)}, []string{id}},
+		"two":                          {fake{pending: pending(id, other)}, []string{id, other}},
+		"none":                         {fake{pending: pending("5")}, nil},
+		"it has ended":                 {fake{pending: pending(id), status: enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.f.history = history(t, asked(5, id, round), asked(6, other, round))
+			all, err := Reader{Temporal: &tc.f}.Unposted(t.Context(), "ask-1", "run-1")
+			var got []string
+			for _, f := range all {
+				got = append(got, f.ActivityID)
+				if f.Round.Title != question.Title || f.Digest != hex.EncodeToString(sum[:]) || f.WorkflowID != "ask-1" || f.Question != f.ActivityID[:8] {
+					t.Errorf("found %+v", f)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); err != nil || diff != "" {
+				t.Errorf("%v; the activities (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	away := errors.New("away")
+	if _, err := (Reader{Temporal: &fake{describe: away}}).Unposted(t.Context(), "ask-1", "run-1"); !errors.Is(err, away) {
+		t.Errorf("it says %v", err)
+	}
+}

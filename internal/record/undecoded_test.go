@@ -121,19 +121,20 @@ func TestUndecodedMemos(t *testing.T) {
 	}
 	readable, encrypted, none := with(plain), with(sealed()), &workflowpb.WorkflowExecutionInfo{}
 	for name, tc := range map[string]struct {
-		all   []*workflowpb.WorkflowExecutionInfo
-		found int
-		err   error
+		all    []*workflowpb.WorkflowExecutionInfo
+		found  int // Open ones and closed ones are asked for: each is found twice.
+		unread int
+		err    error
 	}{
-		"none":     {[]*workflowpb.WorkflowExecutionInfo{none}, 0, nil},
-		"some":     {[]*workflowpb.WorkflowExecutionInfo{encrypted, readable, none}, 2, nil}, // Open ones and closed ones are asked for.
-		"only one": {[]*workflowpb.WorkflowExecutionInfo{none, encrypted}, 0, errNoKey},
+		"none":     {[]*workflowpb.WorkflowExecutionInfo{none}, 0, 0, nil},
+		"some":     {[]*workflowpb.WorkflowExecutionInfo{encrypted, readable, none, encrypted}, 2, 4, nil},
+		"only one": {[]*workflowpb.WorkflowExecutionInfo{none, encrypted}, 0, 2, errNoKey},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := without(listing{all: tc.all}).List(t.Context())
-			if n := len(got.Open) + len(got.Ended); n != tc.found || !errors.Is(err, tc.err) {
-				t.Errorf("List = %d, %v; want %d, %v", n, err, tc.found, tc.err)
+			if n := len(got.Open) + len(got.Ended); n != tc.found || got.Unread != tc.unread || !errors.Is(err, tc.err) {
+				t.Errorf("List = %d, %d unread, %v; want %d, %d, %v", n, got.Unread, err, tc.found, tc.unread, tc.err)
 			}
 		})
 	}
