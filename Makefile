@@ -13,7 +13,8 @@ build: ## the binary, stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o countersign .
 
 test: ## all tests; the first run fetches or builds the Temporal CLI
-	go test $(RACE) -shuffle=on -timeout 30m ./...
+	go test $(RACE) -shuffle=on -timeout 30m $$(go list ./... | grep -v '/e2e$$')
+	go test $(RACE) -timeout 30m ./e2e # in its order: those that wait longest begin first
 
 check: ## format, static checks, tidiness
 	@unformatted="$$($(GOFUMPT) -l .)"; if [ -n "$$unformatted" ]; then echo "run gofumpt -w on:"; echo "$$unformatted"; exit 1; fi

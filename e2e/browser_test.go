@@ -664,8 +664,12 @@ func (b *tab) bounds(css string) []float64 {
 // picture keeps what the person sees, for whoever looks at a run of CI.
 func (b *tab) picture(name string) {
 	b.Helper()
+	ctx, stop := context.WithTimeout(b.ctx, patience)
+	defer stop()
+	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot()) // As Chromium has it: to make it small takes seconds.
+	b.must(err)
 	b.must(os.MkdirAll(artifacts, 0o755))
-	b.must(os.WriteFile(filepath.Join(artifacts, name+".png"), b.screenshot(1), 0o644))
+	b.must(os.WriteFile(filepath.Join(artifacts, name+".png"), shot, 0o644))
 }
 
 // failure keeps what a failed test last saw.

@@ -380,21 +380,6 @@ func TestCallerWaitsNoMore(t *testing.T) {
 	})
 }
 
-// An activity that is given only so much time ends with the outcome, and not by running out of it.
-func TestCallerHasNoTimeLeft(t *testing.T) {
-	oneMode(t, func(w *world) {
-		w.start("run")
-		o := workflow.ActivityOptions{StartToCloseTimeout: 20 * time.Second, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1}}
-		run := w.calls("once", o, w.request("Deploy v1"))
-		all := w.calls("within", workflow.ActivityOptions{ScheduleToCloseTimeout: 20 * time.Second}, w.request("Deploy v2"))
-		first, second := w.card("general", "Deploy v1"), w.card("general", "Deploy v2")
-		w.shown(w.outcome(run, workflows.Expired), first)
-		w.shown(w.outcome(all, workflows.Expired), second)
-		w.closed(first, "Expired")
-		w.closed(second, "Expired")
-	})
-}
-
 // A further attempt finds the question of the first, and whoever answers that answers it.
 func TestCallerTriesAgain(t *testing.T) {
 	oneMode(t, func(w *world) {

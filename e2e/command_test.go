@@ -49,6 +49,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestWhoMayAsk(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		requesters, who string
 		may             bool
@@ -61,17 +62,13 @@ func TestWhoMayAsk(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(w *world) {
+			oneMode(t, func(w *world) {
 				env := []string{}
 				if test.requesters != "" {
 					env = append(env, "REQUESTERS="+w.ids(test.requesters))
 				}
 				w.start("run", env...)
-				d, err := w.as(test.who, "general").Command(w.ctx, "/greet World")
-				w.must(err)
-				if !d.Acked {
-					w.Fatalf("not acknowledged: %s", d)
-				}
+				d := w.command(w.as(test.who, "general"), "/greet World")
 				if got := strings.Contains(string(d.Response), "I am asking for approval"); got != test.may {
 					w.Errorf("answer %s, want may ask = %v", d.Response, test.may)
 				}
@@ -118,23 +115,25 @@ func TestHostileNames(t *testing.T) {
 		"entities":             {"Q&A <b>", "Greet Q&A <b>"},
 		"emoji":                {"🌍", "Greet 🌍"},
 	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(w *world) {
-				w.start("run")
-				w.greet("general", test.typed)
-				card := w.card("general", "Greet")
-				if !strings.Contains(card.PlainText(), test.shown) {
-					w.Errorf("card shows %q, want %q", card.PlainText(), test.shown)
-				}
-				for _, markup := range []string{"<!channel>", "<!here>", "<https:"} {
-					if strings.Contains(card.Text, markup) {
-						w.Errorf("the card's text has live markup: %q", card.Text)
-					}
-				}
+	bothModes(t, func(w *world) {
+		w.start("run")
+		seen := map[string]bool{}
+		for name, test := range tests {
+			w.greet("general", test.typed)
+			card := w.message("general", func(m slacksim.Message) bool {
+				return !seen[m.TS] && slacksim.Contains("Greet")(m) && slacksim.HasButton("approve")(m)
 			})
-		})
-	}
+			seen[card.TS] = true
+			if !strings.Contains(card.PlainText(), test.shown) {
+				w.Errorf("%s: card shows %q, want %q", name, card.PlainText(), test.shown)
+			}
+			for _, markup := range []string{"<!channel>", "<!here>", "<https:"} {
+				if strings.Contains(card.Text, markup) {
+					w.Errorf("%s: the card's text has live markup: %q", name, card.Text)
+				}
+			}
+		}
+	})
 }
 
 func TestPeopleAreShownAsPeople(t *testing.T) {
@@ -149,6 +148,7 @@ func TestPeopleAreShownAsPeople(t *testing.T) {
 }
 
 func TestCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		channel   string
 		approvers string
@@ -165,7 +165,7 @@ func TestCannotBeAsked(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(w *world) {
+			oneMode(t, func(w *world) {
 				env := w.approvers(test.approvers)
 				switch {
 				case test.approvers == "none":

@@ -40,7 +40,7 @@ func (w *world) isCancelled(run client.WorkflowRun) {
 }
 
 func TestWithdrawal(t *testing.T) {
-	bothModes(t, func(w *world) {
+	oneMode(t, func(w *world) {
 		w.start("run")
 		run := w.ask("general", "World")
 		card := w.card("general", "Greet World")
@@ -71,9 +71,10 @@ func TestLateClickOnWithdrawn(t *testing.T) {
 }
 
 func TestWithdrawalDuringThePost(t *testing.T) {
+	t.Parallel()
 	for name, moment := range map[string]slacksim.Moment{"before Slack has it": slacksim.Before, "after Slack has it": slacksim.After} {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(w *world) {
+			oneMode(t, func(w *world) {
 				w.start("run")
 				post := w.sim.Hold("chat.postMessage", moment)
 				run := w.ask("general", "World")
@@ -90,7 +91,7 @@ func TestWithdrawalDuringThePost(t *testing.T) {
 }
 
 func TestExpiryDuringThePost(t *testing.T) {
-	bothModes(t, func(w *world) {
+	oneMode(t, func(w *world) {
 		w.start("run", "DEADLINE=2s")
 		post := w.sim.Hold("chat.postMessage", slacksim.Before)
 		run := w.ask("general", "World")
@@ -118,6 +119,7 @@ func TestTerminated(t *testing.T) {
 }
 
 func TestDecidedOutsideSlack(t *testing.T) {
+	t.Parallel()
 	type end func(w *world, run client.WorkflowRun, activity string) error
 	tests := map[string]struct {
 		end  end
@@ -133,7 +135,7 @@ func TestDecidedOutsideSlack(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(w *world) {
+			oneMode(t, func(w *world) {
 				w.start("run")
 				run := w.ask("general", "World")
 				card := w.card("general", "Greet World")
@@ -236,11 +238,7 @@ func TestQuestionAfterQuestion(t *testing.T) {
 		second := w.card("general", "Drop everything")
 		w.click(carol.Force(), first, "approve", true)
 		w.told(carol, "Approved by <@"+bob.ID()+">")
-		w.click(carol, second, "reject", true)
-		modal, err := carol.Modal(w.ctx)
-		w.must(err)
-		_, err = carol.Submit(w.ctx, modal, nil)
-		w.must(err)
+		w.fillsIn(carol, w.opens(carol, second, "reject", ""), nil)
 		var got workflows.Result
 		w.must(run.Get(w.ctx, &got))
 		if got.Outcome != workflows.Rejected {
@@ -251,7 +249,7 @@ func TestQuestionAfterQuestion(t *testing.T) {
 
 // What is left of closing a card goes where the activities are, and not to the team's own task queue.
 func TestSlackDownAtTheEndOfATeamsWorkflow(t *testing.T) {
-	bothModes(t, func(w *world) {
+	oneMode(t, func(w *world) {
 		p := w.start("run")
 		run := w.own(func(ctx workflow.Context, r workflows.Request) (workflows.Result, error) {
 			ctx = workflow.WithTaskQueue(ctx, w.queue)
@@ -269,7 +267,7 @@ func TestSlackDownAtTheEndOfATeamsWorkflow(t *testing.T) {
 
 // Slack is away when a request ends during its post, and for a while after: the card is closed all the same.
 func TestSlackDownAfterAnEndDuringThePost(t *testing.T) {
-	bothModes(t, func(w *world) {
+	oneMode(t, func(w *world) {
 		w.start("run", "DEADLINE=2s")
 		post := w.sim.Hold("chat.postMessage", slacksim.After)
 		run := w.ask("general", "World")
@@ -287,7 +285,7 @@ func TestSlackDownAfterAnEndDuringThePost(t *testing.T) {
 
 // A post that fails while the request is being withdrawn does not make it a failure.
 func TestWithdrawalOfAFailingPost(t *testing.T) {
-	bothModes(t, func(w *world) {
+	oneMode(t, func(w *world) {
 		p := w.start("run")
 		post := w.sim.Hold("chat.postMessage", slacksim.Before)
 		w.sim.OnCall(func(c slacksim.Call) *slacksim.Fault {
@@ -321,11 +319,7 @@ func TestTwoQuestionsInOneWorkflow(t *testing.T) {
 		first, second := w.card("general", "Greet World"), w.card("general", "Greet Everybody")
 		bob, carol := w.as("bob", "general"), w.as("carol", "general")
 
-		w.click(carol, second, "reject", true)
-		modal, err := carol.Modal(w.ctx)
-		w.must(err)
-		_, err = carol.Submit(w.ctx, modal, nil)
-		w.must(err)
+		w.fillsIn(carol, w.opens(carol, second, "reject", ""), nil)
 		w.closed(second, "Rejected by <@"+carol.ID()+">")
 		if m, _ := w.sim.Message(first.Channel, first.TS); len(m.Buttons()) != 2 {
 			w.Errorf("the other question's card has %d buttons, want 2", len(m.Buttons()))
@@ -348,7 +342,7 @@ func TestTwoQuestionsInOneWorkflow(t *testing.T) {
 
 // A caller must not wait for a card that Slack does not let us close.
 func TestSlackDownAtTheEnd(t *testing.T) {
-	bothModes(t, func(w *world) {
+	oneMode(t, func(w *world) {
 		p := w.start("run")
 		run := w.ask("general", "World")
 		card := w.card("general", "Greet World")
@@ -389,7 +383,7 @@ func (w *world) childOf(run client.WorkflowRun) (id string) {
 
 // A card that Slack took without saying so is closed, though no attempt was under way when the request expired.
 func TestExpiryBetweenAttempts(t *testing.T) {
-	bothModes(t, func(w *world) {
+	oneMode(t, func(w *world) {
 		w.start("run", "DEADLINE=3s")
 		w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Times: 1, Status: 500, Performed: true})
 		w.sim.Inject(slacksim.Fault{Method: "conversations.history", Status: 500})

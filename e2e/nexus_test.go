@@ -67,9 +67,9 @@ func (w *world) callerWith(payloadKeys string) *caller {
 	w.must(err)
 	own := worker.New(c.temporal, c.queue, worker.Options{})
 	own.RegisterWorkflowWithOptions(c.asks, workflow.RegisterOptions{Name: "Asks"})
-	for err = own.Start(); w.ctx.Err() == nil; err = own.Start() {
+	for w.again() {
 		var unknown *serviceerror.NamespaceNotFound
-		if !errors.As(err, &unknown) {
+		if err = own.Start(); !errors.As(err, &unknown) {
 			break
 		}
 	}
@@ -236,6 +236,7 @@ func TestNexusInvalid(t *testing.T) {
 }
 
 func TestNexusCancelled(t *testing.T) {
+	t.Parallel()
 	for name, cancel := range map[string]func(*caller, client.WorkflowRun) error{
 		"the operation": func(c *caller, run client.WorkflowRun) error {
 			return c.temporal.SignalWorkflow(c.ctx, run.GetID(), run.GetRunID(), "cancel", nil)

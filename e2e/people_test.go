@@ -7,6 +7,7 @@ import (
 )
 
 func TestWhoMayNotDecide(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		approvers string // of names; empty: bob and carol
 		clicker   string
@@ -24,7 +25,7 @@ func TestWhoMayNotDecide(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(w *world) {
+			oneMode(t, func(w *world) {
 				w.sim.AddPerson(slacksim.User{Name: "dave"})
 				w.sim.Join("general", "dave")
 				w.sim.AddGroup(slacksim.Group{Handle: "sre", Members: []string{"bob", "guest"}})

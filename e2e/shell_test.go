@@ -407,6 +407,7 @@ func TestShellTemporalAway(t *testing.T) {
 }
 
 func TestShellDecides(t *testing.T) {
+	t.Parallel()
 	const given = "(outside Slack, as given)"
 	decide := func(w *world, id string, args ...string) *shell {
 		return w.shell("", append([]string{"decide", id, "--by", "dave", "--reason", "Slack is down."}, args...), "ALLOW_OUTSIDE_DECISIONS=true")

@@ -112,6 +112,7 @@ func TestAskedInADirectMessage(t *testing.T) {
 
 // Where Slack is in trouble with the lines of a thread, they keep their order, and none is there twice.
 func TestTroubleInTheThread(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]slacksim.Fault{
 		"posted but failed":  {Status: 500, Performed: true},
 		"posted and cut off": {Cut: true, Performed: true},
