@@ -27,6 +27,8 @@ const (
 	// expiresBefore is how long before a caller's end its request expires at the most: where Slack is away, a card keeps
 	// the outcome back for half a minute.
 	expiresBefore = time.Minute
+	// answerWithin is what the answer needs at the least, where the caller has that much time.
+	answerWithin = 5 * time.Second
 	// maxRequest is more than a request may have, in bytes of JSON, and less than Temporal takes.
 	maxRequest = 1 << 20
 )
@@ -153,7 +155,8 @@ func (p Policy) until(r workflows.Request, now, end time.Time) workflows.Request
 		expires = now.Add(p.Deadline)
 	}
 	// So that who waits learns the outcome instead of running out of time.
-	latest := end.Add(-min(end.Sub(now)/10, expiresBefore))
+	left := end.Sub(now)
+	latest := end.Add(-max(min(left/10, expiresBefore), min(left/2, answerWithin)))
 	if expires.After(latest) {
 		r.Deadline, r.ExpiresAt = "", latest.UTC()
 	}
