@@ -103,13 +103,16 @@ func servers(ctx context.Context) (temporalServer, slackServer) {
 	sim := slacksim.New(slacksim.Options{})
 	web := httptest.NewServer(sim)
 	sim.SetBaseURL(web.URL)
-	return temporalServer{c, func() {
+	stopTemporal := func() {
 		c.Close()
 		_ = server.Stop()
-	}}, slackServer{sim, slacksim.DefaultBotToken, web.URL + "/api/", reference.NewKey(), func() {
+	}
+	stopSlack := func() {
 		sim.Close()
 		web.Close()
-	}}
+	}
+	return temporalServer{c, stopTemporal},
+		slackServer{sim, slacksim.DefaultBotToken, web.URL + "/api/", reference.NewKey(), stopSlack}
 }
 
 // somebodyApproves does what a click does, once the card is there.
