@@ -492,6 +492,8 @@ func (b *tab) clickOnce(s spot) bool {
 		window.stood = "";
 		window.hit = "";
 		document.addEventListener("click", c => { window.hit = e.contains(c.target) ? "yes" : "no"; }, {once: true, capture: true});
+		// Where the page is drawn anew between the button's going down and up, there is no click.
+		document.addEventListener("pointerup", () => setTimeout(() => { window.hit ||= "no"; }), {once: true, capture: true});
 		return [x, y];`, s)
 	b.do(chromedp.MouseClickXY(at[0], at[1]))
 	return until[string](b, fmt.Sprint("the click at ", s), `return window.hit || null;`) == "yes"
