@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"strings"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -133,10 +132,7 @@ func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.C
 	if err == nil {
 		err = u.Get(ctx, &l)
 	}
-	var (
-		app  *temporal.ApplicationError
-		gone *serviceerror.NotFound
-	)
+	var app *temporal.ApplicationError
 	switch {
 	case err == nil:
 		b.Log.Info("request changed", "workflow_id", ref.WorkflowID, "run_id", ref.RunID, "change", c.Kind, "user", c.By.ID)
@@ -144,7 +140,7 @@ func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.C
 	case errors.As(err, &app) && app.Type() == workflows.ErrTypeNotChanged:
 		b.Log.Info("refuse a change", "workflow_id", ref.WorkflowID, "change", c.Kind, "user", c.By.ID, "reason", app.Message())
 		return l, refusal(app.Message())
-	case errors.As(err, &gone), app != nil && app.Type() == acceptedTooLate:
+	case record.NotFound(err), app != nil && app.Type() == acceptedTooLate:
 		a, err := b.Records.Look(ctx, ref.WorkflowID, ref.RunID, ref.ActivityID)
 		if err == nil {
 			return l, refusal(tooLate(a, card.Bare))

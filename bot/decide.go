@@ -69,9 +69,8 @@ func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.D
 		if err == nil {
 			return verdict{recorded: true}
 		}
-		var gone *serviceerror.NotFound
 		v := verdict{unsure: true}
-		if errors.As(err, &gone) {
+		if record.NotFound(err) {
 			v = b.look(ctx, ref, d)
 		} else {
 			b.Log.Warn("record a decision", "workflow_id", ref.WorkflowID, "run_id", ref.RunID,

@@ -104,21 +104,9 @@ func (w *world) deploys(language, ready, dir string, command ...string) {
 // example starts a program of an example, with the environment of the deployment.
 func (w *world) example(dir string, command ...string) *process {
 	w.Helper()
-	p := &process{Cmd: exec.Command(command[0], command[1:]...), log: newLines(), ended: make(chan struct{})}
-	p.Dir, p.Env, p.Stdout, p.Stderr = dir, w.env, p.log, p.log
-	w.must(p.Start())
-	go func() {
-		defer close(p.ended)
-		_ = p.Wait()
-		p.code = p.ProcessState.ExitCode()
-	}()
-	w.Cleanup(func() {
-		p.kill()
-		if w.Failed() || strings.Contains(p.log.String(), "DATA RACE") {
-			w.Errorf("log of %s:\n%s", p, p.log)
-		}
-	})
-	return p
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Dir, cmd.Env = dir, w.env
+	return w.run(cmd.String(), cmd)
 }
 
 // endsWith waits until the process has ended, and checks its exit code and the last line that it has said.

@@ -205,9 +205,16 @@ func (w *world) start(role string, env ...string) *process {
 // launch starts the binary; env is added to the world's.
 func (w *world) launch(args []string, env ...string) *process {
 	w.Helper()
-	p := &process{Cmd: exec.Command(shared.binary, args...), log: newLines(), ended: make(chan struct{})}
-	p.Env = append(append([]string{}, w.env...), env...)
-	p.Dir = w.TempDir()
+	cmd := exec.Command(shared.binary, args...)
+	cmd.Env = append(append([]string{}, w.env...), env...)
+	cmd.Dir = w.TempDir()
+	return w.run("countersign "+args[0], cmd)
+}
+
+// run starts a program; it ends with the test at the latest.
+func (w *world) run(name string, cmd *exec.Cmd) *process {
+	w.Helper()
+	p := &process{Cmd: cmd, log: newLines(), ended: make(chan struct{})}
 	p.Stdout, p.Stderr = p.log, p.log
 	w.must(p.Start())
 	go func() {
@@ -218,10 +225,10 @@ func (w *world) launch(args []string, env ...string) *process {
 	w.Cleanup(func() {
 		p.kill()
 		if strings.Contains(p.log.String(), "DATA RACE") {
-			w.Errorf("countersign %s has a data race", args[0])
+			w.Errorf("%s has a data race", name)
 		}
 		if w.Failed() {
-			w.Logf("log of countersign %s:\n%s", args[0], p.log)
+			w.Logf("log of %s:\n%s", name, p.log)
 		}
 	})
 	return p

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
@@ -39,7 +38,7 @@ func (a *Activities) ComposeGreeting(ctx context.Context, r workflows.Round) (wo
 	}
 	err = a.Temporal.SignalWorkflow(ctx, info.WorkflowExecution.ID, info.WorkflowExecution.RunID,
 		workflows.SignalCardPosted, workflows.CardPosted{Posted: posted, ActivityID: info.ActivityID})
-	if isNotFound(err) { // The workflow is closed, and with it the activity.
+	if record.NotFound(err) { // The workflow is closed, and with it the activity.
 		a.closeOwn(ctx, info.ActivityID, r.Request, posted.Card)
 	} else if err != nil {
 		return workflows.Decision{}, failure(fmt.Errorf("tell the workflow where the card is: %w", err))
@@ -75,7 +74,7 @@ func (a *Activities) EndDecision(ctx context.Context, in workflows.EndDecisionIn
 	open.Heartbeat(&m)
 	err = a.Temporal.CompleteActivityByID(ctx, info.Namespace, exec.ID, exec.RunID, in.ActivityID, nil,
 		temporal.NewCanceledError(in.Result(time.Time{})))
-	if err != nil && !isNotFound(err) {
+	if err != nil && !record.NotFound(err) {
 		return workflows.DecisionEnded{}, failure(fmt.Errorf("report activity %s as cancelled: %w", in.ActivityID, err))
 	}
 	pending := open.ID == in.ActivityID && (open.State == record.Open || open.State == record.Scheduled)
@@ -106,10 +105,4 @@ func (a *Activities) cardKey(ctx context.Context, workflowID, runID, activityID 
 		activityID = question
 	}
 	return key("card", activity.GetInfo(ctx).Namespace, workflowID, runID, activityID)
-}
-
-// isNotFound tells Temporal's answer that a workflow or an activity is not open.
-func isNotFound(err error) bool {
-	var nf *serviceerror.NotFound
-	return errors.As(err, &nf)
 }

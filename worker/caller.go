@@ -179,7 +179,7 @@ func (a *Activities) WatchCaller(ctx context.Context, c workflows.Caller) error 
 		next = min(next, max(timeout/3, watchEarly))
 		err := a.Temporal.RecordActivityHeartbeatByID(ctx, info.Namespace, c.WorkflowID, c.RunID, c.ActivityID,
 			asking{Approval: info.WorkflowExecution.ID})
-		if err != nil && !isNotFound(err) { // It may wait for another attempt, or be cancelled: the next look says so.
+		if err != nil && !record.NotFound(err) { // It may wait for another attempt, or be cancelled: the next look says so.
 			a.Log.Warn("send a heartbeat for a caller", "workflow_id", c.WorkflowID, "activity_id", c.ActivityID, "err", err)
 		}
 	}
@@ -190,7 +190,7 @@ func (a *Activities) WatchCaller(ctx context.Context, c workflows.Caller) error 
 // does not say yet what it waits for is an error: nobody knows which one it is.
 func (a *Activities) pending(ctx context.Context, c workflows.Caller) (*workflowpb.PendingActivityInfo, error) {
 	d, err := a.Temporal.DescribeWorkflowExecution(ctx, c.WorkflowID, c.RunID)
-	if isNotFound(err) {
+	if record.NotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -250,7 +250,7 @@ func (a *Activities) AnswerCaller(ctx context.Context, in workflows.CallerAnswer
 		result = in.Result
 	}
 	err = a.Temporal.CompleteActivityByID(ctx, activity.GetInfo(ctx).Namespace, c.WorkflowID, c.RunID, c.ActivityID, result, err)
-	if isNotFound(err) { // It has ended, or waits for another attempt, and cannot fail until then.
+	if record.NotFound(err) { // It has ended, or waits for another attempt, and cannot fail until then.
 		return again(ctx, "the caller's activity could not be answered", err)
 	}
 	return failure(err)

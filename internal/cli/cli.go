@@ -190,11 +190,7 @@ func (c Client) readable(ctx context.Context, id, runID string) error {
 
 // unreadable is what there is to say of an error that tells that something cannot be decrypted; nil of any other.
 func unreadable(err error) error {
-	var undecoded interface {
-		error
-		Undecoded() bool
-	}
-	if errors.As(err, &undecoded) && undecoded.Undecoded() || errors.Is(err, converter.ErrEncodingIsNotSupported) {
+	if record.Undecoded(err) || errors.Is(err, converter.ErrEncodingIsNotSupported) {
 		return exit(ExitNotAsked, "the request is encrypted, and cannot be read here: set PAYLOAD_KEYS as its worker has it (%w)", err)
 	}
 	return nil

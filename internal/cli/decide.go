@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"countersign/internal/record"
 	"countersign/workflows"
 )
 
@@ -175,9 +176,8 @@ func (f decideFlags) run(ctx context.Context, c Client, s Streams, id string) er
 	d.Digest = open.Digest
 	// A completion, a rejection's too, is taken where no attempt has the activity as well.
 	err = c.Temporal.CompleteActivityByID(ctx, c.Records.Namespace, open.WorkflowID, open.RunID, open.ActivityID, d, nil)
-	var gone *serviceerror.NotFound
 	switch {
-	case errors.As(err, &gone):
+	case record.NotFound(err):
 		return exit(ExitRejected, "somebody has decided it just now, or it has ended: look with `countersign show %s`", quote(id))
 	case err != nil:
 		return fmt.Errorf("it is not known whether it was recorded; look with `countersign show %s`: %w", quote(id), err)

@@ -3,13 +3,11 @@ package record
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
@@ -129,9 +127,8 @@ func (r Reader) foundIn(w *workflowpb.WorkflowExecutionInfo) (all []Found) {
 // Temporal does not have it, or it belongs to another deployment.
 func (r Reader) Describe(ctx context.Context, workflowID, runID string) (all []Found, running, ok bool, err error) {
 	d, err := r.Temporal.DescribeWorkflowExecution(ctx, workflowID, runID)
-	var gone *serviceerror.NotFound
 	switch {
-	case errors.As(err, &gone):
+	case NotFound(err):
 		return nil, false, false, nil
 	case err != nil:
 		return nil, false, false, err

@@ -64,9 +64,9 @@ func (r Reader) failure(f *failurepb.Failure) error {
 	return r.Failures.FailureToError(f)
 }
 
-// undecoded tells that a payload could not be decrypted, by the key of another process, say, or a codec server that does
+// Undecoded tells that a payload could not be decrypted, by the key of another process, say, or a codec server that does
 // not answer: that is not the same as that there is nothing, or something else than was expected.
-func undecoded(err error) bool {
+func Undecoded(err error) bool {
 	var e interface {
 		error
 		Undecoded() bool
@@ -74,14 +74,14 @@ func undecoded(err error) bool {
 	return errors.As(err, &e) && e.Undecoded()
 }
 
-// noting is a data converter that notes the first error that is undecoded.
+// noting is a data converter that notes the first error that is [Undecoded].
 type noting struct {
 	converter.DataConverter
 	first *error
 }
 
 func (n noting) note(err error) error {
-	if *n.first == nil && undecoded(err) {
+	if *n.first == nil && Undecoded(err) {
 		*n.first = err
 	}
 	return err
@@ -98,7 +98,7 @@ func (n noting) FromPayloads(all *commonpb.Payloads, v ...any) error {
 	return n.note(n.DataConverter.FromPayloads(all, v...))
 }
 
-// noting is r, with first becoming the first error that is undecoded.
+// noting is r, with first becoming the first error that is [Undecoded].
 func (r Reader) noting() (_ Reader, first *error) {
 	first = new(error)
 	r.Data = noting{r.data(), first}
@@ -162,7 +162,7 @@ func (a Activity) Heartbeat(v any) (ok bool) {
 // workflow is not one.
 func (r Reader) Look(ctx context.Context, workflowID, runID, activityID string) (Activity, error) {
 	d, err := r.Temporal.DescribeWorkflowExecution(ctx, workflowID, runID)
-	if notFound(err) {
+	if NotFound(err) {
 		return Activity{State: Unknown}, nil
 	}
 	if err != nil {
@@ -178,7 +178,7 @@ func (r Reader) Look(ctx context.Context, workflowID, runID, activityID string) 
 	if a, ok := open[activityID]; ok {
 		var raw any
 		if len(a.heartbeat.GetPayloads()) > 0 {
-			if err := a.data.FromPayloads(a.heartbeat, &raw); undecoded(err) {
+			if err := a.data.FromPayloads(a.heartbeat, &raw); Undecoded(err) {
 				return Activity{}, fmt.Errorf("read the heartbeat of activity %s: %w", activityID, err)
 			}
 		}
@@ -219,7 +219,7 @@ func (r Reader) ReadRequest(ctx context.Context, workflowID, runID, question str
 func (r Reader) read(ctx context.Context, workflowID, runID, question, activityID string) (Activity, error) {
 	events := r.Temporal.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	a, err := r.readEvents(events, question, activityID)
-	if notFound(err) {
+	if NotFound(err) {
 		return Activity{State: Unknown}, nil
 	}
 	if err != nil {
@@ -359,8 +359,8 @@ func (r Reader) canceled(details *commonpb.Payloads) error {
 	return temporal.NewCanceledError(end)
 }
 
-// notFound tells that Temporal does not know what was asked for.
-func notFound(err error) bool {
+// NotFound tells that Temporal does not know what was asked for.
+func NotFound(err error) bool {
 	var nf *serviceerror.NotFound
 	return errors.As(err, &nf)
 }
