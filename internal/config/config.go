@@ -71,6 +71,8 @@ type Config struct {
 	PayloadKeys *reference.Keys `env:"PAYLOAD_KEYS" json:"-"`
 	// AllowOutsideDecisions lets `countersign decide` decide requests.
 	AllowOutsideDecisions bool `env:"ALLOW_OUTSIDE_DECISIONS" envDefault:"false"`
+	// AdminAddress is host:port to tell at how the process does. Empty means nowhere.
+	AdminAddress string `env:"ADMIN_ADDRESS"`
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 	// LogFormat is text or json.
@@ -120,7 +122,7 @@ func ignored(role Role) []string {
 	case Demo:
 		return append(slack, "PAYLOAD_KEYS")
 	case Client:
-		return append(slack, "LISTEN_ADDRESS", "DEADLINE")
+		return append(slack, "LISTEN_ADDRESS", "ADMIN_ADDRESS", "DEADLINE")
 	default:
 		return nil
 	}
@@ -353,6 +355,13 @@ func (f *faults) values(c *Config) {
 	} else if !strings.HasSuffix(c.SlackAPIURL, "/") {
 		c.SlackAPIURL += "/"
 	}
+	switch {
+	case c.AdminAddress == "":
+	case !isHostPort(c.AdminAddress):
+		f.add("ADMIN_ADDRESS", "is "+quote(c.AdminAddress), "write host:port, or :port for every address")
+	case c.AdminAddress == c.ListenAddress && c.SlackAppToken == "":
+		f.add("ADMIN_ADDRESS", "is LISTEN_ADDRESS", "take another port: that one is for Slack, and public")
+	}
 	if c.Deadline < leastDeadline || c.Deadline > mostDeadline {
 		f.add("DEADLINE", "is "+c.Deadline.String(), "it may be 1s to 8760h")
 	}
@@ -417,6 +426,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("REFERENCE_KEYS", strings.Join(c.ReferenceKeys.IDs(), ",")),
 		slog.String("PAYLOAD_KEYS", strings.Join(c.PayloadKeys.IDs(), ",")),
 		slog.Bool("ALLOW_OUTSIDE_DECISIONS", c.AllowOutsideDecisions),
+		slog.String("ADMIN_ADDRESS", c.AdminAddress),
 		slog.String("LOG_LEVEL", c.LogLevel.String()),
 		slog.String("LOG_FORMAT", c.LogFormat),
 	}
