@@ -32,8 +32,10 @@ func may() map[string][]string {
 		"internal/cli":       {"internal/record", "workflows"},
 		"internal/slackapi":  {"workflows"},
 		"internal/record":    {"workflows"},
+		"internal/health":    {},
+		"internal/peers":     {},
 		"bot":                {"internal/card", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
-		"worker":             {"internal/card", "internal/codec", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
+		"worker":             {"internal/card", "internal/codec", "internal/peers", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
 	}
 }
 

@@ -26,6 +26,8 @@ import (
 	"countersign/bot"
 	"countersign/internal/cli"
 	"countersign/internal/config"
+	"countersign/internal/health"
+	"countersign/internal/peers"
 	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
@@ -75,7 +77,7 @@ func connect(environ []string, stderr io.Writer) cli.Connect {
 		cfg.LogLevel = max(cfg.LogLevel, slog.LevelWarn)
 		soon, stop := context.WithTimeoutCause(ctx, answerWithin, fmt.Errorf("temporal at %s does not answer: set TEMPORAL_ADDRESS", cfg.Temporal.HostPort))
 		defer stop()
-		c, err := connectTemporal(soon, cfg, logger(cfg, stderr))
+		c, err := connectTemporal(soon, cfg, logger(cfg, stderr), nil)
 		switch {
 		case err != nil && soon.Err() != nil:
 			return cli.Client{}, nil, context.Cause(soon)
@@ -172,8 +174,15 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	started := time.Now()
+	signal.Ignore(syscall.SIGPIPE) // That nobody reads the log any more ends nothing.
+	l.Info("starting", "version", release())
+	h, stopHealth, err := serveHealth(ctx, cfg, role, l)
+	if err != nil {
+		return err
+	}
+	defer stopHealth()
 
-	temporal, err := connectTemporal(ctx, cfg, l)
+	temporal, err := connectTemporal(ctx, cfg, l, h)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -181,10 +190,11 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	web := &http.Client{Timeout: slackapi.Timeout}
 	api := slack.New(cfg.SlackBotToken, slack.OptionAPIURL(cfg.SlackAPIURL), slack.OptionHTTPClient(web),
 		slack.OptionAppLevelToken(cfg.SlackAppToken))
-	chat, err := connectSlack(ctx, api, web, l)
+	chat, err := connectSlack(ctx, api, web, l, h)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
+	watch(ctx, h, cfg, role, temporal, chat)
 
 	if role != config.Bot {
 		w := worker.New(worker.Deps{
@@ -193,7 +203,7 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 				Approvers: workflows.Approvers(cfg.Approvers), AllowSelf: cfg.AllowSelfApproval, AllowGuests: cfg.AllowGuests,
 				AllowApprovalOnExpiry: cfg.AllowApprovalOnExpiry, Deadline: cfg.Deadline,
 			},
-		}, cfg.TaskQueue, fail)
+		}, worker.Options{TaskQueue: cfg.TaskQueue, Version: cfg.Version(), Fatal: fail})
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start the worker: %w", err)
 		}
@@ -201,6 +211,7 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	}
 	announce := func() {
 		l.Info("ready", "after", time.Since(started).Round(time.Millisecond), "task_queue", cfg.TaskQueue, "keys", cfg.ReferenceKeys.IDs())
+		h.Set(partProcess, nil)
 		ready()
 	}
 	if role == config.Worker {
@@ -209,10 +220,22 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 		return unlessStopped(ctx, context.Cause(ctx))
 	}
 	context.AfterFunc(ctx, func() { l.Info("stopping: what is in hand is finished first") })
+	unshow, err := peers.Show(temporal, cfg.TaskQueue, cfg.ReferenceKeys.IDs())
+	if err != nil {
+		return fmt.Errorf("show the workers that a bot is here: %w", err)
+	}
+	defer unshow()
 	b := bot.New(bot.Options{
 		Slack: chat, Temporal: temporal, Records: records(temporal, cfg),
-		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, Requesters: bot.Requesters(cfg.Requesters),
+		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, App: chat.Self().AppID, Requesters: bot.Requesters(cfg.Requesters),
 		APIURL: cfg.SlackAPIURL, HomeEvery: homeEvery, Log: l,
+		Connected: func(ok bool) {
+			if ok {
+				h.Set(partSocket, nil)
+			} else {
+				h.Set(partSocket, errors.New("no socket to Slack is open"))
+			}
+		},
 	})
 	go b.KeepHomes(ctx)
 	if cfg.SlackAppToken != "" {
@@ -251,10 +274,10 @@ func unlessStopped(ctx context.Context, err error) error {
 }
 
 // connectTemporal waits until Temporal answers, and says that it waits.
-func connectTemporal(ctx context.Context, cfg config.Config, l *slog.Logger) (client.Client, error) {
+func connectTemporal(ctx context.Context, cfg config.Config, l *slog.Logger, h *health.Health) (client.Client, error) {
 	o := cfg.Temporal
 	o.Logger = log.NewStructuredLogger(l)
-	return insist(ctx, l, "temporal is not reachable, waiting", o.HostPort, func() (client.Client, error) {
+	return insist(ctx, l, h, partTemporal, o.HostPort, func() (client.Client, error) {
 		c, err := client.DialContext(ctx, o)
 		if err != nil {
 			return nil, err
@@ -270,27 +293,36 @@ func connectTemporal(ctx context.Context, cfg config.Config, l *slog.Logger) (cl
 }
 
 // connectSlack waits until Slack answers, and says that it waits.
-func connectSlack(ctx context.Context, api *slack.Client, web *http.Client, l *slog.Logger) (*slackapi.Client, error) {
-	return insist(ctx, l, "slack is not reachable, waiting", "", func() (*slackapi.Client, error) {
+func connectSlack(ctx context.Context, api *slack.Client, web *http.Client, l *slog.Logger, h *health.Health) (*slackapi.Client, error) {
+	return insist(ctx, l, h, partSlack, "", func() (*slackapi.Client, error) {
 		c, err := slackapi.Connect(ctx, api, web)
-		if refused := slackapi.AsRefused(err); refused != nil {
-			return nil, backoff.Permanent(setupError{fmt.Errorf("slack refuses SLACK_BOT_TOKEN (%s): install the app again and copy its Bot User OAuth Token", refused.Code)})
+		if slackapi.AsUnauthorized(err) != nil || slackapi.AsRefused(err) != nil {
+			return nil, backoff.Permanent(setupError{tokenError(err)})
 		}
 		return c, err
 	})
 }
 
-// insist tries until it works, ctx ends, or the error is permanent.
-func insist[T any](ctx context.Context, l *slog.Logger, waiting, address string, try func() (T, error)) (T, error) {
-	return backoff.Retry(ctx, try, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
-		l.Warn(waiting, "address", address, "next_try", next.Round(time.Millisecond), "err", err)
-	}))
+// tokenError says what to do where Slack does not take the bot token.
+func tokenError(err error) error {
+	code := "refused"
+	if e := slackapi.AsUnauthorized(err); e != nil {
+		code = e.Code
+	} else if e := slackapi.AsRefused(err); e != nil {
+		code = e.Code
+	}
+	return fmt.Errorf("slack refuses SLACK_BOT_TOKEN (%s): install the app again and copy its Bot User OAuth Token", code)
 }
 
-func logger(cfg config.Config, w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+// insist tries until the part is reached, ctx ends, or the error is permanent.
+func insist[T any](ctx context.Context, l *slog.Logger, h *health.Health, part, address string, try func() (T, error)) (T, error) {
+	waiting := part + " is not reachable, waiting"
+	v, err := backoff.Retry(ctx, try, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+		h.Set(part, errors.New(waiting))
+		l.Warn(waiting, "address", address, "next_try", next.Round(time.Millisecond), "err", err)
+	}))
+	if err == nil {
+		h.Set(part, nil)
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return v, err
 }

@@ -279,7 +279,7 @@ func TestSlackRefusesTheToken(t *testing.T) {
 	defer srv.Close()
 	defer sim.Close()
 	var stderr bytes.Buffer
-	_, err := connectSlack(t.Context(), slack.New("xoxb-wrong", slack.OptionAPIURL(srv.URL+"/api/")), srv.Client(), logger(config.Config{}, &stderr))
+	_, err := connectSlack(t.Context(), slack.New("xoxb-wrong", slack.OptionAPIURL(srv.URL+"/api/")), srv.Client(), logger(config.Config{}, &stderr), nil)
 	if err == nil || exitCode(err) != 2 || !strings.Contains(err.Error(), "SLACK_BOT_TOKEN") || strings.Contains(err.Error(), "xoxb-wrong") {
 		t.Errorf("connectSlack: %v, want exit code 2 and the variable's name", err)
 	}

@@ -7,18 +7,32 @@ import (
 	"strings"
 )
 
-// version says what this binary was built from, as the Go toolchain has recorded it.
+// stamp is the version that the build gives this binary: -ldflags "-X main.stamp=v1.2.3". Empty means that it gives none.
+var stamp = ""
+
+// release is the version of this binary: its stamp, or else what the Go toolchain has recorded.
+func release() string {
+	if stamp != "" {
+		return stamp
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
+
+// version says what this binary was built from, as the Go toolchain has recorded it, and its stamp.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "countersign, built without build information\n"
+		return fmt.Sprintf("countersign %s, built without build information\n", release())
 	}
 	setting := make(map[string]string)
 	for _, s := range info.Settings {
 		setting[s.Key] = s.Value
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "countersign %s\n", info.Main.Version)
+	fmt.Fprintf(&b, "countersign %s\n", release())
 	if revision := setting["vcs.revision"]; revision != "" {
 		if setting["vcs.modified"] == "true" {
 			revision += ", with changes"

@@ -214,7 +214,7 @@ func TestApprovalCommand(t *testing.T) {
 		"delegate to a bot":    {text: "delegate yours <@U0ROBOT001>", says: []string{"choose somebody else"}, looked: 1},
 		"withdraw, by a guest": {who: guest, text: "withdraw yours", says: []string{"It is withdrawn"}, want: &workflows.Change{Kind: workflows.Withdraw}, looked: 1},
 		"a person of another workspace": {
-			who: external, text: "withdraw mixed", says: []string{"Only people of this workspace"}, looked: 1,
+			who: external, text: "withdraw mixed", says: []string{"I work for another workspace"},
 		},
 	} {
 		inTime(t, name, func(t *testing.T) {
@@ -337,7 +337,7 @@ func TestApprovalList(t *testing.T) {
 				}
 			},
 		},
-		"nobody": {who: external, says: []string{"Nothing waits for you.", "You have asked nothing"}},
+		"nobody": {who: workflows.Person{ID: "U0NOBODY01", Team: team}, says: []string{"Nothing waits for you.", "You have asked nothing"}},
 		"in pages of Temporal's": {
 			who: bob, change: func(_ *testing.T, f *fakeTemporal, _ *fakeSlack) { f.pages = 1 }, waiting: []string{"For Bob"}, asked: []string{"Of Bob", "Bob himself"},
 		},

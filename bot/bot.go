@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/slack-go/slack"
 
 	"countersign/internal/card"
@@ -23,6 +24,9 @@ const (
 	commitBudget = 2500 * time.Millisecond
 	// afterBudget bounds what is done for a person after their click was answered.
 	afterBudget = 15 * time.Second
+	// tries and tryFor are how often, and for how long at a time, it is tried to tell a person something.
+	tries  = 3
+	tryFor = 3 * time.Second
 )
 
 // Slack is what the bot says and asks in Slack; a *slackapi.Client is one.
@@ -54,20 +58,23 @@ type Directory interface {
 	Groups(ctx context.Context) (map[string]slackapi.Group, error)
 }
 
-// Options say how a [Bot] works. All but Requesters are needed.
+// Options say how a [Bot] works. All but Requesters, App and Connected are needed.
 type Options struct {
 	Slack    Slack
 	Temporal Temporal
 	// Records reads the requests of the deployment: those of its namespace and task queue.
 	Records record.Reader
 	Keys    *reference.Keys
-	// Team is the ID of the workspace whose people may decide.
-	Team       string
+	// Team is the ID of the workspace whose people may decide, and App the ID of the app, whose deliveries these are; empty
+	// where it is not known.
+	Team, App  string
 	Requesters Requesters
 	// APIURL is where Slack's methods are; response URLs may be there too, and are at Slack otherwise.
 	APIURL string
 	// HomeEvery is how often the homes that people look at are checked for changes.
 	HomeEvery time.Duration
+	// Connected is told whether there is a socket by which Slack can deliver, each time that this changes; nil: nobody.
+	Connected func(bool)
 	Log       *slog.Logger
 }
 
@@ -126,6 +133,12 @@ func (r reply) and(next func(context.Context)) reply {
 func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 	ctx, stop := context.WithTimeout(ctx, commitBudget)
 	defer stop()
+	to := addresseeOf(payload)
+	if b.App != "" && to.App != "" && to.App != b.App {
+		b.Log.Warn("drop a delivery for another app: SLACK_APP_TOKEN or SLACK_SIGNING_SECRET is not of the app of SLACK_BOT_TOKEN", "app", to.App)
+		return reply{}
+	}
+	elsewhere := to.team() != "" && to.team() != b.Team
 	switch k {
 	case interactive:
 		i, err := decode(payload, func(i interaction) bool { return i.Type != "" && i.User.ID != "" })
@@ -133,12 +146,18 @@ func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 			b.Log.Warn("drop an interaction", "err", err)
 			return reply{}
 		}
+		if elsewhere {
+			return b.refuse(ctx, i, string(refuseTeam))
+		}
 		return b.interact(ctx, i)
 	case slashCommand:
 		c, err := decode(payload, func(c command) bool { return c.Command != "" && c.UserID != "" && c.TriggerID != "" })
 		if err != nil {
 			b.Log.Warn("drop a command", "err", err)
 			return reply{}
+		}
+		if elsewhere {
+			return answer(string(refuseTeam))
 		}
 		return b.command(ctx, c)
 	default:
@@ -164,16 +183,16 @@ func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sen
 		err = b.Slack.OpenModal(ctx, i.TriggerID, card.Notified(sentence))
 	case i.ResponseURL != "":
 		if err = b.checkResponseURL(i.ResponseURL); err == nil {
-			err = b.Slack.AnswerURL(ctx, i.ResponseURL, sentence)
+			err = insist(ctx, func(ctx context.Context) error { return b.Slack.AnswerURL(ctx, i.ResponseURL, sentence) })
 		}
 	}
 	if err != nil {
-		var e error
-		if at.Channel != "" {
-			e = b.Slack.Whisper(ctx, at.Channel, i.User.ID, sentence)
-		} else {
-			e = b.Slack.SayDirectly(ctx, i.User.ID, sentence)
-		}
+		e := insist(ctx, func(ctx context.Context) error {
+			if at.Channel != "" {
+				return b.Slack.Whisper(ctx, at.Channel, i.User.ID, sentence)
+			}
+			return b.Slack.SayDirectly(ctx, i.User.ID, sentence)
+		})
 		if e == nil {
 			return true
 		}
@@ -183,6 +202,26 @@ func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sen
 		b.Log.Warn("answer in private", "user", i.User.ID, "channel", at.Channel, "err", err)
 	}
 	return err == nil
+}
+
+// insist makes a call to Slack, and makes it again where Slack is in trouble, for as long as ctx lets it and it may help.
+func insist(ctx context.Context, call func(context.Context) error) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval = 200 * time.Millisecond
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		soon, stop := context.WithTimeout(ctx, tryFor)
+		defer stop()
+		err := call(soon)
+		var e *slackapi.Error
+		switch {
+		case errors.As(err, &e) && e.Kind == slackapi.Limited && e.RetryAfter < afterBudget:
+			return struct{}{}, backoff.RetryAfter(int(e.RetryAfter.Seconds()))
+		case errors.As(err, &e) && e.Kind != slackapi.Failed:
+			return struct{}{}, backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(tries))
+	return err
 }
 
 // checkResponseURL refuses to send what a person is told anywhere but to Slack.

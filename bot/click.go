@@ -289,6 +289,14 @@ func (b *Bot) tell(ctx context.Context, i interaction, at workflows.Card, senten
 	return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, sentence) }}
 }
 
+// refuse says a sentence to a person about their click or submission, and does nothing else.
+func (b *Bot) refuse(ctx context.Context, i interaction, sentence string) reply {
+	if i.Type == "view_submission" {
+		return fault(i, sentence)
+	}
+	return b.tell(ctx, i, i.card(), sentence)
+}
+
 // tellTooLate says to whoever clicked too late how the request ended, and closes a card that nothing else will close.
 func (b *Bot) tellTooLate(ctx context.Context, i interaction, at workflows.Card, a record.Activity) reply {
 	return b.tell(ctx, i, at, tooLate(a, card.Mrkdwn)).and(func(ctx context.Context) {

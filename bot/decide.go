@@ -195,7 +195,7 @@ func (b *Bot) heal(ctx context.Context, at workflows.Card, a record.Activity) {
 		return
 	}
 	msg := card.Closed(a.Round.Request, a.Result)
-	if err := b.Slack.Update(ctx, at, msg.Text, msg.Blocks); err != nil {
+	if err := insist(ctx, func(ctx context.Context) error { return b.Slack.Update(ctx, at, msg.Text, msg.Blocks) }); err != nil {
 		b.Log.Warn("close the card of a closed workflow", "channel", at.Channel, "err", err)
 	}
 }

@@ -9,9 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/slack-go/slack"
 )
 
@@ -21,6 +24,15 @@ const EventsPath = "/slack/events"
 const (
 	// bodyLimit is far more than Slack sends.
 	bodyLimit = 1 << 20
+	// readFor is how long a request may take to come in: after that Slack has given up waiting for its answer.
+	// https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
+	readFor = 3 * time.Second
+	// writeFor is how long it may take from a request's head to the end of its answer: its body, the commit, and then as
+	// long as somebody may read slowly.
+	writeFor = readFor + commitBudget + 4500*time.Millisecond
+	// rememberMost is how many requests are remembered, against replays: far more than Slack sends in the ten minutes in
+	// which a signature is good.
+	rememberMost = 1 << 14
 	// drainFor is how long clicks in hand are waited for when the process stops.
 	drainFor = 5 * time.Second
 )
@@ -28,20 +40,15 @@ const (
 // ServeHTTP serves Slack's signed requests on l until ctx ends. Then it takes no new ones, finishes and answers those
 // in hand, and returns nil.
 func (b *Bot) ServeHTTP(ctx context.Context, l net.Listener, signingSecret string) error {
-	var inHand sync.WaitGroup
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+EventsPath, func(w http.ResponseWriter, r *http.Request) {
-		// Those in hand are finished: they outlive the end of ctx, and the caller's connection.
-		inHand.Add(1)
-		defer inHand.Done()
-		b.receive(context.WithoutCancel(r.Context()), w, r, signingSecret, &inHand)
-	})
+	d := newDoor(b, signingSecret)
 	srv := &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       3 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		Handler:                      d,
+		ReadHeaderTimeout:            readFor,
+		ReadTimeout:                  readFor,
+		WriteTimeout:                 writeFor,
+		IdleTimeout:                  time.Minute,
+		MaxHeaderBytes:               64 << 10,
+		DisableGeneralOptionsHandler: true,
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
@@ -57,39 +64,174 @@ func (b *Bot) ServeHTTP(ctx context.Context, l net.Listener, signingSecret strin
 		b.Log.Warn("end connections that nothing came by", "err", err)
 		_ = srv.Close()
 	}
-	inHand.Wait()
+	d.inHand.Wait()
 	return nil
 }
 
-// receive verifies a request, hands it over, and writes the reply.
-func (b *Bot) receive(ctx context.Context, w http.ResponseWriter, r *http.Request, secret string, after *sync.WaitGroup) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
-	if err != nil {
-		http.Error(w, "the request is too large or was cut short", http.StatusBadRequest)
-		return
+// door lets Slack's signed requests in, and nothing else.
+type door struct {
+	*Bot
+	secret string
+	// came are the signatures of the requests that were let in. One is refused for its time long before it is forgotten.
+	came *lru.Cache[string, struct{}]
+	// inHand are the requests that are being dealt with, and what is done after their answers.
+	inHand sync.WaitGroup
+}
+
+func newDoor(b *Bot, secret string) *door {
+	came, _ := lru.New[string, struct{}](rememberMost) // fails without room only
+	return &door{Bot: b, secret: secret, came: came}
+}
+
+// ServeHTTP takes a request in, hands it over, and writes the reply.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.inHand.Add(1)
+	defer d.inHand.Done()
+	for name, value := range map[string]string{
+		"X-Content-Type-Options":  "nosniff",
+		"Cache-Control":           "no-store",
+		"Content-Security-Policy": "default-src 'none'",
+		"Referrer-Policy":         "no-referrer",
+	} {
+		w.Header().Set(name, value)
 	}
-	if err := verify(r.Header, body, secret); err != nil {
-		b.Log.Warn("refuse a request that Slack did not sign", "err", err)
-		http.Error(w, "the request is not signed by Slack, or its clock is off", http.StatusUnauthorized)
+	k, payload, err := d.receive(w, r)
+	var no refused
+	switch {
+	case errors.As(err, &no):
+		d.Log.Warn(no.log(), "status", no.status, "err", no.sentence)
+		http.Error(w, no.sentence, no.status)
 		return
-	}
-	k, payload, err := unwrap(r.Header.Get("Content-Type"), body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	if payload == nil { // Slack checks that somebody is here. It echoes a challenge, or wants nothing.
+	case k == probe:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(challenge(body))
+		_, _ = w.Write(payload)
 		return
 	}
-	b.respond(w, b.handle(ctx, k, payload), func(f func(context.Context)) {
-		after.Go(func() {
+	// Those in hand are finished: they outlive the end of the process's context, and the caller's connection.
+	ctx := context.WithoutCancel(r.Context())
+	d.respond(w, d.handle(ctx, k, payload), func(f func(context.Context)) {
+		d.inHand.Go(func() {
 			ctx, stop := context.WithTimeout(ctx, afterBudget)
 			defer stop()
 			f(ctx)
 		})
 	})
+}
+
+// refused is why a request is not let in: the status and the sentence that it is answered with. The sentence has nothing
+// of the request.
+type refused struct {
+	status   int
+	sentence string
+}
+
+func (e refused) Error() string { return e.sentence }
+
+func (e refused) log() string {
+	if e.status == http.StatusUnauthorized {
+		return "refuse a request that Slack did not sign"
+	}
+	return "refuse a request"
+}
+
+// receive lets a request in, in this order: it looks as Slack's do, it is read, it is signed, it has not come before,
+// and it can be unwrapped. The error is always a refused.
+func (d *door) receive(w http.ResponseWriter, r *http.Request) (kind, []byte, error) {
+	media, err := expect(w, r)
+	if err != nil {
+		return "", nil, err
+	}
+	body, err := read(w, r)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := verify(r.Header, body, d.secret); err != nil {
+		return "", nil, err
+	}
+	if d.again(r.Header) {
+		return "", nil, refused{http.StatusConflict, "This request has come before."}
+	}
+	return unwrap(media, body)
+}
+
+// The media types of Slack's requests.
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+// expect refuses, before anything of the body is read, what Slack does not send, and returns the media type.
+func expect(w http.ResponseWriter, r *http.Request) (media string, err error) {
+	media, _, _ = mime.ParseMediaType(r.Header.Get("Content-Type")) // Slack may add parameters: they say nothing to us.
+	switch {
+	case r.URL.Path != EventsPath:
+		return "", refused{http.StatusNotFound, "Nothing is here: Slack's requests go to " + EventsPath + "."}
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		return "", refused{http.StatusMethodNotAllowed, "Slack's requests are POST requests."}
+	case r.URL.RawQuery != "" || r.URL.ForceQuery: // The signature does not cover it.
+		return "", refused{http.StatusBadRequest, "The URL must not have a query string."}
+	case len(r.Header.Values("Content-Encoding")) > 0:
+		return "", refused{http.StatusUnsupportedMediaType, "The body must not be compressed."}
+	case media != formType && media != jsonType:
+		return "", refused{http.StatusUnsupportedMediaType, "The body must be a form or JSON."}
+	case r.ContentLength > bodyLimit:
+		return "", errTooLarge
+	}
+	return media, nil
+}
+
+var errTooLarge = refused{http.StatusRequestEntityTooLarge, "The body is too large."}
+
+// read reads the body.
+func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, errTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, refused{http.StatusRequestTimeout, "The body did not come in time."}
+	case err != nil:
+		return nil, refused{http.StatusBadRequest, "The body was cut short."}
+	}
+	return body, nil
+}
+
+// The headers of a signed request.
+const (
+	signatureHeader = "X-Slack-Signature"
+	timestampHeader = "X-Slack-Request-Timestamp"
+)
+
+// verify checks Slack's signature, and its time. https://docs.slack.dev/authentication/verifying-requests-from-slack
+func verify(h http.Header, body []byte, secret string) error {
+	v, err := slack.NewSecretsVerifier(h, secret)
+	if err == nil {
+		if _, err = v.Write(body); err == nil {
+			err = v.Ensure()
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, slack.ErrMissingHeaders):
+		return refused{http.StatusUnauthorized, "The request is not signed."}
+	case errors.Is(err, slack.ErrExpiredTimestamp):
+		return refused{http.StatusUnauthorized, "The request was signed more than five minutes ago, or ahead: or a clock is off."}
+	default:
+		return refused{http.StatusUnauthorized, "The signature is wrong."}
+	}
+}
+
+// again notes a signature that was verified, and reports whether it has come before. Of two at the same moment it is one
+// that has. Nothing of Slack's is lost: clicks and commands are never sent again, and an event that is sent again has a
+// new time, for Slack does so after minutes too and has old times refused, so it has another signature. Where that is
+// the same second's, the event has come in already. https://docs.slack.dev/apis/events-api
+func (d *door) again(h http.Header) bool {
+	// Its digits are hexadecimal, and may be large ones too.
+	came, _ := d.came.ContainsOrAdd(strings.ToLower(h.Get(signatureHeader)), struct{}{})
+	return came
 }
 
 // respond writes a reply and then has the rest done.
@@ -111,59 +253,42 @@ func (b *Bot) respond(w http.ResponseWriter, r reply, then func(func(context.Con
 	}
 }
 
-// verify checks Slack's signature. https://docs.slack.dev/authentication/verifying-requests-from-slack
-func verify(h http.Header, body []byte, secret string) error {
-	v, err := slack.NewSecretsVerifier(h, secret)
-	if err != nil {
-		return err
-	}
-	if _, err := v.Write(body); err != nil {
-		return err
-	}
-	return v.Ensure()
-}
+// probe is Slack's look whether somebody is here. Its payload is the answer.
+const probe kind = "probe"
 
-// unwrap tells what a verified body is, and brings it into the form that Socket Mode has. A nil payload without an
-// error is a check of Slack's that somebody is here.
-func unwrap(contentType string, body []byte) (kind, []byte, error) {
-	media, _, _ := mime.ParseMediaType(contentType)
-	if media == "application/json" {
+// unwrap tells what a verified body is, and brings it into the form that Socket Mode has.
+func unwrap(media string, body []byte) (kind, []byte, error) {
+	if media == jsonType {
 		var e struct {
-			Type string `json:"type"`
+			Type      string `json:"type"`
+			Challenge string `json:"challenge"`
 		}
-		if err := json.Unmarshal(body, &e); err != nil {
-			return "", nil, errors.New("the body is not JSON")
+		if json.Unmarshal(body, &e) != nil {
+			return "", nil, refused{http.StatusBadRequest, "The body is not JSON as Slack sends it."}
 		}
-		if e.Type == "url_verification" {
-			return event, nil, nil
+		if e.Type == "url_verification" { // https://docs.slack.dev/reference/events/url_verification
+			answer, _ := json.Marshal(map[string]string{"challenge": e.Challenge})
+			return probe, answer, nil
 		}
 		return event, body, nil
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return "", nil, errors.New("the body is not a form")
-	}
-	if p := form.Get("payload"); p != "" {
-		return interactive, []byte(p), nil
-	}
-	if form.Get("ssl_check") == "1" {
-		return slashCommand, nil, nil
+		return "", nil, refused{http.StatusBadRequest, "The body is not a form."}
 	}
 	fields := make(map[string]string, len(form))
-	for name := range form {
-		fields[name] = form.Get(name)
+	for name, values := range form {
+		if len(values) > 1 { // Who looks at another one than we do would see another request.
+			return "", nil, refused{http.StatusBadRequest, "The form has a field twice."}
+		}
+		fields[name] = values[0]
 	}
-	payload, err := json.Marshal(fields)
-	return slashCommand, payload, err
-}
-
-// challenge is the answer to Slack's check of a Request URL.
-// https://docs.slack.dev/reference/events/url_verification
-func challenge(body []byte) []byte {
-	var c struct {
-		Challenge string `json:"challenge"`
+	switch {
+	case fields["payload"] != "":
+		return interactive, []byte(fields["payload"]), nil
+	case fields["ssl_check"] == "1": // It wants an empty answer.
+		return probe, nil, nil
 	}
-	_ = json.Unmarshal(body, &c) // An ssl_check is no JSON, and wants an empty answer.
-	out, _ := json.Marshal(c)
-	return out
+	payload, _ := json.Marshal(fields) // strings only
+	return slashCommand, payload, nil
 }

@@ -141,6 +141,24 @@ type command struct {
 	TriggerID string `json:"trigger_id"`
 }
 
+// addressee is for whom a payload is: the app, and the workspace that it is installed in.
+// https://docs.slack.dev/authentication/verifying-requests-from-slack
+type addressee struct {
+	App  string `json:"api_app_id"`
+	Team struct {
+		ID string `json:"id"`
+	} `json:"team"` // in interactions
+	TeamID string `json:"team_id"` // in commands and events
+}
+
+// team is the workspace; empty where the payload names none.
+func (a addressee) team() string { return cmp.Or(a.Team.ID, a.TeamID) }
+
+func addresseeOf(payload []byte) (a addressee) {
+	_ = json.Unmarshal(payload, &a) // What is no JSON is refused by who reads the rest.
+	return a
+}
+
 var errPayload = errors.New("not a payload of Slack's")
 
 // eventPayload is what we read of an event. https://docs.slack.dev/apis/events-api#event-type-structure

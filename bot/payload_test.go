@@ -13,6 +13,70 @@ import (
 	"countersign/workflows"
 )
 
+// What is for another app, or another workspace of an organisation that has the app, is not dealt with. People are told.
+func TestAddressee(t *testing.T) {
+	t.Parallel()
+	const app = "A0APP00001"
+	with := func(p map[string]any, key string, value any) map[string]any { p[key] = value; return p }
+	command := func(of string) map[string]any {
+		return map[string]any{"command": CommandGreet, "text": "World", "user_id": alice.ID, "team_id": of, "channel_id": at.Channel, "trigger_id": "1.2.3"}
+	}
+	for name, tc := range map[string]struct {
+		kind    kind
+		payload func(t *testing.T, sealed string) map[string]any
+		app     string // whose the bot knows itself to be
+		ack     bool
+		decides bool
+		starts  bool
+		told    bool
+	}{
+		"a click, of this app": {interactive, func(_ *testing.T, sealed string) map[string]any {
+			return with(clicked(bob, "approve", sealed), "api_app_id", app)
+		}, app, true, true, false, false},
+		"a click, of an app that is not said": {interactive, func(_ *testing.T, sealed string) map[string]any {
+			return clicked(bob, "approve", sealed)
+		}, app, true, true, false, false},
+		"a click, of another app": {interactive, func(_ *testing.T, sealed string) map[string]any {
+			return with(clicked(bob, "approve", sealed), "api_app_id", "A0OTHER001")
+		}, app, false, false, false, false},
+		"a click, of another app, where the bot does not know its own": {interactive, func(_ *testing.T, sealed string) map[string]any {
+			return with(clicked(bob, "approve", sealed), "api_app_id", "A0OTHER001")
+		}, "", true, true, false, false},
+		"a click, in another workspace": {interactive, func(_ *testing.T, sealed string) map[string]any {
+			return with(clicked(bob, "approve", sealed), "team", map[string]any{"id": "T0OTHER001"})
+		}, app, true, false, false, true},
+		"a click, in no workspace": {interactive, func(_ *testing.T, sealed string) map[string]any {
+			return with(clicked(bob, "approve", sealed), "team", nil)
+		}, app, true, true, false, false},
+		"a submission, in another workspace": {interactive, func(t *testing.T, sealed string) map[string]any {
+			return with(submitted(t, bob, sealed, "no"), "team", map[string]any{"id": "T0OTHER001"})
+		}, app, true, false, false, true},
+		"a command": {slashCommand, func(*testing.T, string) map[string]any {
+			return with(command(team), "api_app_id", app)
+		}, app, true, false, true, true},
+		"a command, of another app": {slashCommand, func(*testing.T, string) map[string]any {
+			return with(command(team), "api_app_id", "A0OTHER001")
+		}, app, false, false, false, false},
+		"a command, in another workspace": {slashCommand, func(*testing.T, string) map[string]any {
+			return command("T0OTHER001")
+		}, app, true, false, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, s := &fakeTemporal{}, newSlack()
+			b, sealed := newBot(t, s, f, nil)
+			b.App, b.Requesters = tc.app, Requesters{Members: true}
+			r := deliver(t, b, tc.kind, tc.payload(t, sealed))
+			if r.ack != tc.ack || (len(f.completions) > 0) != tc.decides || (len(f.started) > 0) != tc.starts {
+				t.Errorf("acknowledged %v, %d decisions, %d workflows", r.ack, len(f.completions), len(f.started))
+			}
+			if told := r.body != nil || len(s.said) > 0; told != tc.told {
+				t.Errorf("told %v: %v, %q", told, r.body, s.said)
+			}
+		})
+	}
+}
+
 // Nothing but a click on one of our buttons, whole and alone, decides.
 func TestHostilePayloads(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ import (
 type refusal string
 
 const (
+	refuseTeam      refusal = "I work for another workspace, not for this one."
 	refuseStranger  refusal = "Only people of this workspace can decide requests here."
 	refuseSelf      refusal = "You asked for this yourself: somebody else has to decide it."
 	refuseGone      refusal = "You have handed your place over: you do not decide this any more."

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +81,20 @@ type sockets struct {
 	inHand    int                    // deliveries that are not answered yet
 	changed   chan struct{}          // closed, and replaced, when inHand falls
 	connected [connections]time.Time // when each socket was last opened
+	open      [connections]bool
+	told      bool // that one is open
+}
+
+// isOpen notes whether a socket is open, and tells where that changes whether there is one.
+func (s *sockets) isOpen(n int, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[n] = open
+	any := slices.Contains(s.open[:], true)
+	if any != s.told && s.bot.Connected != nil {
+		s.bot.Connected(any)
+	}
+	s.told = any
 }
 
 // run holds one socket, through its reconnects. It returns nil when ctx ends, and when the socket is to be renewed.
@@ -92,7 +107,7 @@ func (s *sockets) run(ctx context.Context, api *slack.Client, n int, stagger tim
 		for {
 			select {
 			case e := <-c.Events:
-				s.event(ctx, c, e)
+				s.event(ctx, c, n, e)
 				if e.Type == socketmode.EventTypeConnected && s.tooClose(n, stagger) {
 					consuming.Go(func() { s.renew(ctx, stop, stagger) })
 				}
@@ -107,6 +122,7 @@ func (s *sockets) run(ctx context.Context, api *slack.Client, n int, stagger tim
 	}
 	stop()
 	consuming.Wait()
+	s.isOpen(n, false)
 	return err
 }
 
@@ -138,11 +154,14 @@ func (s *sockets) renew(ctx context.Context, end context.CancelFunc, d time.Dura
 }
 
 // event deals with what the library reports.
-func (s *sockets) event(ctx context.Context, c *socketmode.Client, e socketmode.Event) {
+func (s *sockets) event(ctx context.Context, c *socketmode.Client, n int, e socketmode.Event) {
 	switch e.Type {
+	case socketmode.EventTypeConnecting: // for the first time, or anew
+		s.isOpen(n, false)
 	case socketmode.EventTypeConnected:
 		s.bot.Log.Info("socket connected")
 	case socketmode.EventTypeHello:
+		s.isOpen(n, true)
 		s.ready()
 	case socketmode.EventTypeConnectionError, socketmode.EventTypeIncomingError, socketmode.EventTypeErrorWriteFailed:
 		s.bot.Log.Warn("socket", "event", string(e.Type), "err", problem(e.Data))

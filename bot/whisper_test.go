@@ -9,6 +9,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"countersign/internal/card"
+	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
@@ -59,6 +60,57 @@ func TestWhisper(t *testing.T) {
 			says(t, s, tc.said)
 			if opened := len(s.modals) == 1; opened != tc.opens {
 				t.Errorf("opened %v, want %v", opened, tc.opens)
+			}
+		})
+	}
+}
+
+// troubled answers a few calls with errors before it works.
+type troubled struct {
+	*fakeSlack
+	left []error
+}
+
+func (s *troubled) AnswerURL(ctx context.Context, url, text string) error {
+	if len(s.left) > 0 {
+		err := s.left[0]
+		s.left = s.left[1:]
+		return err
+	}
+	return s.fakeSlack.AnswerURL(ctx, url, text)
+}
+
+// A person is told although Slack is in trouble for a moment.
+func TestWhisperInsists(t *testing.T) {
+	t.Parallel()
+	failed, refused := &slackapi.Error{Kind: slackapi.Failed}, &slackapi.Error{Kind: slackapi.Refused}
+	limited := func(after time.Duration) error { return &slackapi.Error{Kind: slackapi.Limited, RetryAfter: after} }
+	for name, tc := range map[string]struct {
+		left []error
+		said string
+		took time.Duration // at the least
+	}{
+		"in trouble twice":       {left: []error{failed, failed}, said: "Sorry."},
+		"in trouble for longer":  {left: []error{failed, failed, failed}, said: "in C0GENERAL1: Sorry."},
+		"asked to wait":          {left: []error{limited(2 * time.Second)}, said: "Sorry.", took: 2 * time.Second},
+		"asked to wait too long": {left: []error{limited(time.Minute)}, said: "in C0GENERAL1: Sorry."},
+		"refused":                {left: []error{refused}, said: "in C0GENERAL1: Sorry."},
+	} {
+		inTime(t, name, func(t *testing.T) {
+			s := &troubled{newSlack(), tc.left}
+			b, _ := newBot(t, s.fakeSlack, &fakeTemporal{}, nil)
+			b.Slack = s
+			i := interaction{Type: "block_actions", ResponseURL: "https://hooks.slack.com/actions/T0/1/2"}
+			i.User.ID, i.Container.Type = bob.ID, "message"
+			ctx, stop := context.WithTimeout(t.Context(), afterBudget)
+			defer stop()
+			started := time.Now()
+			if !b.whisper(ctx, i, at, "Sorry.") {
+				t.Error("it did not get through")
+			}
+			says(t, s.fakeSlack, []string{tc.said})
+			if took := time.Since(started); took < tc.took || took > afterBudget {
+				t.Errorf("took %v", took)
 			}
 		})
 	}

@@ -205,7 +205,7 @@ func (a *Activities) mentioned(ctx context.Context, l workflows.Line) workflows.
 func (a *Activities) unlessRefused(c workflows.Closing, doing string, err error) error {
 	if e := slackapi.AsRefused(err); e != nil {
 		a.Log.Warn("slack refuses for good", "doing", doing, "workflow_id", c.WorkflowID, "run_id", c.RunID,
-			"activity_id", c.ActivityID, "channel", c.Request.Channel, "err", err)
+			"activity_id", c.ActivityID, "channel", c.Result.Card.Channel, "err", err)
 		return nil
 	}
 	return failure(err)

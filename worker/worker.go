@@ -13,7 +13,9 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
+	"countersign/internal/peers"
 	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
@@ -39,13 +41,27 @@ type Deps struct {
 	Log     *slog.Logger
 }
 
-// New returns a worker that has everything registered and is not yet started. fatal is called where it cannot go on.
-func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
-	w := worker.New(d.Temporal, taskQueue, worker.Options{
+// Options are how a worker of [New] takes its tasks.
+type Options struct {
+	TaskQueue string
+	// Version is as which version of which Worker Deployment it takes them; the zero value means that it is not versioned.
+	// https://docs.temporal.io/worker-versioning
+	Version worker.WorkerDeploymentVersion
+	// Fatal is called where it cannot go on.
+	Fatal func(error)
+}
+
+// New returns a worker that has everything registered and is not yet started.
+func New(d Deps, o Options) worker.Worker {
+	w := worker.New(d.Temporal, o.TaskQueue, worker.Options{
+		Identity:                    peers.Identity(d.Keys.IDs()),
 		WorkerStopTimeout:           StopTimeout,
 		DeadlockDetectionTimeout:    DeadlockDetectionTimeout,
 		DisableRegistrationAliasing: true,
-		OnFatalError:                fatal,
+		OnFatalError:                o.Fatal,
+		DeploymentOptions: worker.DeploymentOptions{
+			UseVersioning: o.Version != worker.WorkerDeploymentVersion{}, Version: o.Version,
+		},
 	})
 	Register(w, d)
 	return w
@@ -54,12 +70,15 @@ func New(d Deps, taskQueue string, fatal func(error)) worker.Worker {
 // Register registers the workflows, the activities under the names that package workflows gives them, and the Nexus
 // service, on any worker. Its workflows can ask with [workflows.Requests.Ask] then. A bot that serves the same Slack app,
 // with the worker's namespace, task queue and keys, takes the clicks. The worker should be given [StopTimeout], so that
-// no message is cut off between Slack's answer and its record, and [DeadlockDetectionTimeout].
+// no message is cut off between Slack's answer and its record, and [DeadlockDetectionTimeout]. On a versioned worker these
+// workflows go on with whichever version is current: pinned, they would keep a worker of theirs for up to a year.
 func Register(w worker.Registry, d Deps) {
-	w.RegisterWorkflow(workflows.Greeting)
-	w.RegisterWorkflow(workflows.Approval)
-	w.RegisterWorkflow(workflows.ApprovalForCaller)
-	w.RegisterWorkflow(workflows.CloseCardLater)
+	// A worker that is not versioned takes no notice of it.
+	o := workflow.RegisterOptions{VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade}
+	w.RegisterWorkflowWithOptions(workflows.Greeting, o)
+	w.RegisterWorkflowWithOptions(workflows.Approval, o)
+	w.RegisterWorkflowWithOptions(workflows.ApprovalForCaller, o)
+	w.RegisterWorkflowWithOptions(workflows.CloseCardLater, o)
 	w.RegisterActivity(&Activities{d})
 	w.RegisterNexusService(newNexusService(d.Policy))
 }

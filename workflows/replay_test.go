@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,49 +24,151 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
 
 	"countersign/internal/devserver"
 	"countersign/workflows"
 )
 
-var record = flag.Bool("record", false, "record the histories that testdata lacks; once released they are never changed")
+var record = flag.Bool("record", false, "record the histories that testdata/SHA256SUMS does not list; what it lists is never changed")
 
 var quiet = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 
-// TestReplay holds the workflows to the histories of those that may be running.
+// TestReplay holds the workflows to the histories of those that may be running, and the histories to what they were when
+// they were recorded.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	if *record {
 		recordHistories(t)
 	}
-	files, err := filepath.Glob(filepath.Join("testdata", "*.json"))
+	sums := recordedSums(t)
+	files, err := os.ReadDir("testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found []string
 	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".json")
-		found = append(found, name)
-		t.Run(name, func(t *testing.T) {
+		if file.Name() == sumsFile {
+			continue
+		}
+		found = append(found, file.Name())
+		t.Run(strings.TrimSuffix(file.Name(), ".json"), func(t *testing.T) {
 			t.Parallel()
-			r := worker.NewWorkflowReplayer()
-			r.RegisterWorkflow(workflows.Approval)
-			r.RegisterWorkflow(workflows.ApprovalForCaller)
-			r.RegisterWorkflow(workflows.Greeting)
-			r.RegisterWorkflow(workflows.CloseCardLater)
-			r.RegisterWorkflow(askTwo)
-			if err := r.ReplayWorkflowHistoryFromJSONFile(quiet, file); err != nil {
+			history, err := os.ReadFile(filepath.Join("testdata", file.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want, ok := sums[file.Name()]; !ok {
+				t.Errorf("%s does not list it: record it, or take it away", sumsFile)
+			} else if sum(history) != want {
+				t.Errorf("it is not what was recorded, by %s: workflows of older builds have run as it was, so restore it", sumsFile)
+			}
+			if err := replay(history, nil); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	for _, want := range append(slices.Collect(maps.Keys(shapes)), "later_child", "lines_later_child") {
-		if !slices.Contains(found, want) {
-			t.Errorf("no history %s; there are %q", want, found)
+	for name := range sums {
+		if !slices.Contains(found, name) {
+			t.Errorf("%s was recorded, by %s, and is not there: restore it", name, sumsFile)
+		}
+	}
+	for _, shape := range append(slices.Collect(maps.Keys(shapes)), "later_child", "lines_later_child") {
+		if _, ok := sums[shape+".json"]; !ok {
+			t.Errorf("no history of %s was recorded: go test ./workflows -run 'TestReplay$' -record", shape)
 		}
 	}
 }
+
+// replay has the workflows do again what is in a history. approval takes the place of Approval, where it is not nil.
+func replay(history []byte, approval func(workflow.Context, workflows.Request) (workflows.Result, error)) error {
+	if approval == nil {
+		approval = workflows.Approval
+	}
+	h, err := client.HistoryFromJSON(bytes.NewReader(history), client.HistoryJSONOptions{})
+	if err != nil {
+		return err
+	}
+	r := worker.NewWorkflowReplayer()
+	r.RegisterWorkflowWithOptions(approval, workflow.RegisterOptions{Name: "Approval"})
+	r.RegisterWorkflow(workflows.ApprovalForCaller)
+	r.RegisterWorkflow(workflows.Greeting)
+	r.RegisterWorkflow(workflows.CloseCardLater)
+	r.RegisterWorkflow(askTwo)
+	return r.ReplayWorkflowHistory(quiet, h)
+}
+
+// TestReplayNoticesAChange shows that a workflow which does something else than it did is noticed, and that one which does
+// so behind a version is not.
+func TestReplayNoticesAChange(t *testing.T) {
+	t.Parallel()
+	history, err := os.ReadFile(filepath.Join("testdata", "n_of_m.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(ctx workflow.Context) error {
+		step := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
+		return workflow.ExecuteActivity(step, workflows.PostLine, workflows.Line{}).Get(ctx, nil)
+	}
+	for name, tc := range map[string]struct {
+		changed func(workflow.Context, workflows.Request) (workflows.Result, error)
+		noticed bool
+	}{
+		"nothing": {workflows.Approval, false},
+		"a step before": {func(ctx workflow.Context, r workflows.Request) (workflows.Result, error) {
+			if err := note(ctx); err != nil {
+				return workflows.Result{}, err
+			}
+			return workflows.Approval(ctx, r)
+		}, true},
+		"a step after": {func(ctx workflow.Context, r workflows.Request) (workflows.Result, error) {
+			res, err := workflows.Approval(ctx, r)
+			return res, errors.Join(err, note(ctx))
+		}, true},
+		"a step less": {func(workflow.Context, workflows.Request) (workflows.Result, error) {
+			return workflows.Result{Outcome: workflows.Approved}, nil
+		}, true},
+		"a step before, behind a version": {func(ctx workflow.Context, r workflows.Request) (workflows.Result, error) {
+			if workflow.GetVersion(ctx, "note", workflow.DefaultVersion, 1) == 1 {
+				if err := note(ctx); err != nil {
+					return workflows.Result{}, err
+				}
+			}
+			return workflows.Approval(ctx, r)
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := replay(history, tc.changed); (err != nil) != tc.noticed {
+				t.Errorf("replay: %v, want it noticed: %v", err, tc.noticed)
+			}
+		})
+	}
+}
+
+// sumsFile lists, in testdata, the SHA-256 of each history as it was recorded, as sha256sum does.
+const sumsFile = "SHA256SUMS"
+
+// recordedSums are the sums of the histories by the names of their files.
+func recordedSums(t *testing.T) map[string]string {
+	t.Helper()
+	list, err := os.ReadFile(filepath.Join("testdata", sumsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := make(map[string]string)
+	for line := range strings.Lines(string(list)) {
+		sum, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		if _, twice := sums[name]; !ok || twice {
+			t.Fatalf("%s has the line %q", sumsFile, line)
+		}
+		sums[name] = sum
+	}
+	return sums
+}
+
+func sum(history []byte) string { return fmt.Sprintf("%x", sha256.Sum256(history)) }
 
 // shapes are the histories that are recorded, and whether the workflow ends well.
 var shapes = map[string]bool{
@@ -140,9 +243,10 @@ func recordHistories(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
+	sums := recordedSums(t)
 	var all errgroup.Group
 	for shape, well := range shapes {
-		if _, err := os.Stat(filepath.Join("testdata", shape+".json")); err == nil {
+		if _, ok := sums[shape+".json"]; ok {
 			continue
 		}
 		all.Go(func() error {
@@ -509,17 +613,29 @@ func (r *recorder) keep(ctx context.Context, run client.WorkflowRun, shape strin
 	if err != nil {
 		return err
 	}
-	path := filepath.Join("testdata", shape+".json")
 	named := func(host string) []byte { return []byte(`"name":"` + host + `:`) } // a sticky task queue
-	if err := os.WriteFile(path, bytes.ReplaceAll(out.Bytes(), named(host), named("recorder")), 0o644); err != nil {
+	history := bytes.ReplaceAll(out.Bytes(), named(host), named("recorder"))
+	if child != "" {
+		closing := r.GetWorkflow(ctx, child, "")
+		if err := closing.Get(ctx, nil); err != nil {
+			return err
+		}
+		if err := r.keep(ctx, closing, shape+"_child"); err != nil {
+			return err
+		}
+	}
+	if err := write(shape+".json", os.O_CREATE|os.O_EXCL, history); err != nil {
 		return err
 	}
-	if child == "" {
-		return nil
-	}
-	closing := r.GetWorkflow(ctx, child, "")
-	if err := closing.Get(ctx, nil); err != nil {
+	return write(sumsFile, os.O_APPEND, fmt.Appendf(nil, "%s  %s.json\n", sum(history), shape))
+}
+
+// write writes to a file in testdata.
+func write(name string, flag int, text []byte) error {
+	f, err := os.OpenFile(filepath.Join("testdata", name), os.O_WRONLY|flag, 0o644)
+	if err != nil {
 		return err
 	}
-	return r.keep(ctx, closing, shape+"_child")
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
 
 	"countersign/internal/reference"
 )
@@ -51,6 +52,10 @@ type Config struct {
 	// Temporal says how to reach Temporal: TEMPORAL_ADDRESS and its like, and temporal.toml. In the demo the
 	// HostPort is empty where no server is named.
 	Temporal client.Options `env:"-" json:"-"`
+	// DeploymentName and WorkerBuildID say as which version of which Worker Deployment the worker takes its tasks. Both are
+	// empty where it is not versioned. https://docs.temporal.io/worker-versioning
+	DeploymentName string `env:"TEMPORAL_DEPLOYMENT_NAME"`
+	WorkerBuildID  string `env:"TEMPORAL_WORKER_BUILD_ID"`
 	// TaskQueue is the task queue of the workflows and activities.
 	TaskQueue string `env:"TASK_QUEUE" envDefault:"countersign"`
 	// Approvers are those who may decide a request that names nobody. They may be none.
@@ -88,8 +93,9 @@ const (
 // need not exist; an empty path means none. The error is an *Error with every fault.
 //
 // The demo has a Slack with people of its own, and keys: for it SLACK_*, APPROVERS, REQUESTERS, REFERENCE_KEYS and
-// PAYLOAD_KEYS are ignored, and temporal.toml is read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set. For a client
-// all that is Slack's is ignored.
+// PAYLOAD_KEYS are ignored, and temporal.toml is read only where TEMPORAL_ADDRESS or TEMPORAL_PROFILE is set; its worker is
+// not versioned, since nobody would make its version the current one. For a client all that is Slack's or the worker's is
+// ignored.
 func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 	var f faults
 	vars := merge(environ, dotenvPath, &f)
@@ -113,6 +119,12 @@ func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 	return c, nil
 }
 
+// Version is as which version of which Worker Deployment the worker takes its tasks; the zero value means that it is not
+// versioned.
+func (c Config) Version() worker.WorkerDeploymentVersion {
+	return worker.WorkerDeploymentVersion{DeploymentName: c.DeploymentName, BuildID: c.WorkerBuildID}
+}
+
 // ignored are the variables that do not count for the role.
 func ignored(role Role) []string {
 	slack := []string{
@@ -120,9 +132,9 @@ func ignored(role Role) []string {
 	}
 	switch role {
 	case Demo:
-		return append(slack, "PAYLOAD_KEYS")
+		return append(slack, "PAYLOAD_KEYS", "TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID")
 	case Client:
-		return append(slack, "LISTEN_ADDRESS", "ADMIN_ADDRESS", "DEADLINE")
+		return append(slack, "LISTEN_ADDRESS", "ADMIN_ADDRESS", "DEADLINE", "TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID")
 	default:
 		return nil
 	}
@@ -359,8 +371,14 @@ func (f *faults) values(c *Config) {
 	case c.AdminAddress == "":
 	case !isHostPort(c.AdminAddress):
 		f.add("ADMIN_ADDRESS", "is "+quote(c.AdminAddress), "write host:port, or :port for every address")
-	case c.AdminAddress == c.ListenAddress && c.SlackAppToken == "":
+	case c.AdminAddress == c.ListenAddress && c.SlackAppToken == "" && !strings.HasSuffix(c.AdminAddress, ":0"):
 		f.add("ADMIN_ADDRESS", "is LISTEN_ADDRESS", "take another port: that one is for Slack, and public")
+	}
+	switch {
+	case c.DeploymentName == "" && c.WorkerBuildID != "":
+		f.add("TEMPORAL_DEPLOYMENT_NAME", "is missing, and TEMPORAL_WORKER_BUILD_ID is set", "set both, or none")
+	case c.DeploymentName != "" && c.WorkerBuildID == "":
+		f.add("TEMPORAL_WORKER_BUILD_ID", "is missing, and TEMPORAL_DEPLOYMENT_NAME is set", "set both, or none")
 	}
 	if c.Deadline < leastDeadline || c.Deadline > mostDeadline {
 		f.add("DEADLINE", "is "+c.Deadline.String(), "it may be 1s to 8760h")
@@ -416,6 +434,8 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("TEMPORAL_NAMESPACE", c.Temporal.Namespace),
 		slog.String("TEMPORAL_API_KEY", secret(c.Temporal.Credentials != nil)),
 		slog.Bool("TEMPORAL_TLS", tls),
+		slog.String("TEMPORAL_DEPLOYMENT_NAME", c.DeploymentName),
+		slog.String("TEMPORAL_WORKER_BUILD_ID", c.WorkerBuildID),
 		slog.String("TASK_QUEUE", c.TaskQueue),
 		slog.String("APPROVERS", c.Approvers.String()),
 		slog.Bool("ALLOW_SELF_APPROVAL", c.AllowSelfApproval),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
@@ -25,8 +26,8 @@ const (
 	rememberFor = time.Minute
 	// rememberMost bounds the memory for that.
 	rememberMost = 10_000
-	// clockSkew is how far Slack's clock may be behind ours.
-	clockSkew = 2 * time.Minute
+	// clockSkew is how far Slack's clock may be behind ours; a little more than what its signatures allow.
+	clockSkew = 6 * time.Minute
 	// metadataType is the event type of the metadata on our messages.
 	// https://docs.slack.dev/messaging/message-metadata
 	metadataType = "countersign_message"
@@ -42,6 +43,8 @@ type Client struct {
 	groups *expirable.LRU[string, []string]
 	all    *expirable.LRU[string, map[string]Group]
 	flight singleflight.Group
+	// unauthorized is what Slack said of the token, while it does not take it.
+	unauthorized atomic.Pointer[Error]
 }
 
 // Self is who the app is in its workspace.
@@ -49,6 +52,7 @@ type Self struct {
 	Team   string // workspace ID
 	UserID string // of the app's bot user
 	BotID  string
+	AppID  string // empty where the app lacks the scope to ask for it, users:read
 }
 
 // Connect asks Slack who api's token is for. HTTP is used for response URLs; its Timeout must be set.
@@ -58,10 +62,18 @@ func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Clie
 	if err != nil {
 		return nil, classify("auth.test", err)
 	}
+	self := Self{Team: who.TeamID, UserID: who.UserID, BotID: who.BotID}
+	// https://docs.slack.dev/reference/methods/bots.info
+	bot, err := api.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: who.BotID})
+	if err = classify("bots.info", err); err == nil {
+		self.AppID = bot.AppID
+	} else if AsRefused(err) == nil {
+		return nil, err
+	}
 	return &Client{
 		api:    api,
 		http:   client,
-		self:   Self{Team: who.TeamID, UserID: who.UserID, BotID: who.BotID},
+		self:   self,
 		pace:   newPace(),
 		people: expirable.NewLRU[string, Person](rememberMost, nil, rememberFor),
 		groups: expirable.NewLRU[string, []string](rememberMost, nil, rememberFor),
@@ -82,6 +94,25 @@ func Dial(ctx context.Context, token, apiURL string) (*Client, error) {
 // Self returns who the app is.
 func (c *Client) Self() Self { return c.self }
 
+// Check asks Slack whether it takes the token. While it does not, nothing is posted or changed: [Client.Post] and
+// [Client.Update] return the error of kind [Unauthorized] without a call. https://docs.slack.dev/reference/methods/auth.test
+func (c *Client) Check(ctx context.Context) error {
+	_, err := c.api.AuthTestContext(ctx)
+	err = classify("auth.test", err)
+	if err == nil {
+		c.unauthorized.Store(nil)
+	}
+	return c.noted(err)
+}
+
+// noted is err; it is kept in mind where it says that Slack does not take the token.
+func (c *Client) noted(err error) error {
+	if e := AsUnauthorized(err); e != nil {
+		c.unauthorized.Store(e)
+	}
+	return err
+}
+
 // Message is a message to post.
 type Message struct {
 	Channel string // channel ID, or a user ID for a direct message
@@ -94,6 +125,9 @@ type Message struct {
 // Post posts a message, and says where it is. It is not idempotent: after an error of kind [Failed] the message may be
 // there. https://docs.slack.dev/reference/methods/chat.postMessage
 func (c *Client) Post(ctx context.Context, m Message) (workflows.Card, error) {
+	if e := c.unauthorized.Load(); e != nil {
+		return workflows.Card{}, e
+	}
 	opts := append(content(m.Text, m.Blocks), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl(),
 		slack.MsgOptionMetadata(slack.SlackMetadata{
 			EventType:    metadataType,
@@ -104,7 +138,7 @@ func (c *Client) Post(ctx context.Context, m Message) (workflows.Card, error) {
 	}
 	channel, ts, err := c.api.PostMessageContext(ctx, m.Channel, opts...)
 	if err != nil {
-		return workflows.Card{}, classify("chat.postMessage", err)
+		return workflows.Card{}, c.noted(classify("chat.postMessage", err))
 	}
 	return workflows.Card{Channel: channel, TS: ts}, nil
 }
@@ -149,8 +183,11 @@ func (c *Client) Find(ctx context.Context, m Message, since time.Time) (card wor
 
 // Update replaces a message of ours; it is idempotent. https://docs.slack.dev/reference/methods/chat.update
 func (c *Client) Update(ctx context.Context, card workflows.Card, text string, blocks []slack.Block) error {
+	if e := c.unauthorized.Load(); e != nil {
+		return e
+	}
 	_, _, _, err := c.api.UpdateMessageContext(ctx, card.Channel, card.TS, content(text, blocks)...)
-	return classify("chat.update", err)
+	return c.noted(classify("chat.update", err))
 }
 
 // Permalink is the address of a message for a browser.

@@ -45,12 +45,15 @@ func connect(t *testing.T, url string, timeout time.Duration) *Client {
 	return c
 }
 
-// canned answers auth.test as Slack does, and everything else with one answer.
+// canned answers auth.test and bots.info as Slack does, and everything else with one answer.
 func canned(t *testing.T, answer http.HandlerFunc) *Client {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/auth.test", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"ok":true,"team_id":%q,"user_id":%q,"bot_id":%q}`, slacksim.TeamID, slacksim.BotUserID, slacksim.BotID)
+	})
+	mux.HandleFunc("/api/bots.info", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"ok":true,"bot":{"id":%q,"app_id":%q}}`, slacksim.BotID, slacksim.AppID)
 	})
 	mux.HandleFunc("/", answer)
 	srv := httptest.NewServer(mux)
@@ -70,9 +73,19 @@ func TestConnect(t *testing.T) {
 	t.Run("who the app is", func(t *testing.T) {
 		t.Parallel()
 		_, c := start(t)
-		want := Self{Team: slacksim.TeamID, UserID: slacksim.BotUserID, BotID: slacksim.BotID}
+		want := Self{Team: slacksim.TeamID, UserID: slacksim.BotUserID, BotID: slacksim.BotID, AppID: slacksim.AppID}
 		if c.Self() != want {
 			t.Errorf("Self = %+v, want %+v", c.Self(), want)
+		}
+	})
+	t.Run("the app may not look itself up", func(t *testing.T) {
+		t.Parallel()
+		sim := slacksim.New(slacksim.Options{})
+		sim.SetScopes("chat:write")
+		srv := httptest.NewServer(sim)
+		defer srv.Close()
+		if c := connect(t, srv.URL, Timeout); c.Self().AppID != "" || c.Self().BotID != slacksim.BotID {
+			t.Errorf("Self = %+v, want all but the app's ID", c.Self())
 		}
 	})
 	t.Run("token is refused", func(t *testing.T) {
@@ -81,10 +94,44 @@ func TestConnect(t *testing.T) {
 		srv := httptest.NewServer(sim)
 		defer srv.Close()
 		_, err := Connect(t.Context(), slack.New("xoxb-wrong", slack.OptionAPIURL(srv.URL+"/api/")), srv.Client())
-		if e := AsRefused(err); e == nil || e.Code != "invalid_auth" {
-			t.Errorf("Connect: %v, want invalid_auth", err)
+		if e := AsUnauthorized(err); e == nil || e.Code != "invalid_auth" {
+			t.Errorf("Connect: %v, want invalid_auth, of kind Unauthorized", err)
 		}
 	})
+}
+
+// While Slack does not take the token nothing is posted or changed; a check finds out when it does again.
+func TestTokenRevoked(t *testing.T) {
+	t.Parallel()
+	sim, c := start(t)
+	at, err := c.Post(t.Context(), message("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim.Inject(slacksim.Fault{Error: "token_revoked"})
+	_, err = c.Post(t.Context(), message("l"))
+	checkError(t, err, "chat.postMessage", Unauthorized, "token_revoked", 0)
+	sim.ClearFaults()
+
+	calls := len(sim.State().Calls)
+	_, err = c.Post(t.Context(), message("l"))
+	checkError(t, err, "chat.postMessage", Unauthorized, "token_revoked", 0)
+	err = c.Update(t.Context(), at, "changed", nil)
+	checkError(t, err, "chat.postMessage", Unauthorized, "token_revoked", 0)
+	if n := len(sim.State().Calls); n != calls {
+		t.Errorf("%d calls with a token that Slack does not take, want none", n-calls)
+	}
+
+	if err := c.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Post(t.Context(), message("l")); err != nil {
+		t.Errorf("once Slack takes the token again: %v", err)
+	}
+	sim.Inject(slacksim.Fault{Method: "auth.test", Error: "account_inactive"})
+	checkError(t, c.Check(t.Context()), "auth.test", Unauthorized, "account_inactive", 0)
+	_, err = c.Post(t.Context(), message("m"))
+	checkError(t, err, "auth.test", Unauthorized, "account_inactive", 0)
 }
 
 func TestErrorKinds(t *testing.T) {
@@ -109,12 +156,12 @@ func TestErrorKinds(t *testing.T) {
 		"fatal_error":              {fault: slacksim.Fault{Error: "fatal_error"}, kind: Failed, code: "fatal_error"},
 		"service_unavailable":      {fault: slacksim.Fault{Error: "service_unavailable"}, kind: Failed, code: "service_unavailable"},
 		"a code of the future":     {fault: slacksim.Fault{Error: "moon_phase"}, kind: Refused, code: "moon_phase", log: "moon_phase"},
-		"token revoked":            {fault: slacksim.Fault{Error: "token_revoked"}, kind: Refused, code: "token_revoked"},
+		"token revoked":            {fault: slacksim.Fault{Error: "token_revoked"}, kind: Unauthorized, code: "token_revoked"},
 		"unknown channel":          {post: Message{Channel: "C0NOWHERE1", Text: "x"}, kind: Refused, code: "channel_not_found"},
 		"not in the channel":       {post: Message{Channel: "C0RANDOM01", Text: "x"}, kind: Refused, code: "not_in_channel"},
 		"scope is missing":         {scopes: []string{"commands"}, kind: Refused, code: "missing_scope", log: "chat:write"},
 		"blocks are refused": {
-			post: Message{Channel: general, Text: "x", Blocks: block(strings.Repeat("x", 3001))}, kind: Refused, code: "invalid_blocks", log: "must be less than 3001 characters",
+			post: Message{Channel: general, Text: "x", Blocks: block(strings.Repeat("x", 3001))}, kind: Refused, code: "invalid_blocks", log: "[json-pointer:/blocks/0/text/text]",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

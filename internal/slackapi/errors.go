@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -22,6 +24,9 @@ const (
 	Limited
 	// Refused: Slack did nothing and will not, however often it is asked.
 	Refused
+	// Unauthorized: Slack did nothing, for it does not take the app's token. It will once the operator has given the app
+	// another one.
+	Unauthorized
 )
 
 // Error is the error of a call to Slack.
@@ -53,7 +58,6 @@ func (e *Error) Sentence() string {
 // https://docs.slack.dev/reference/methods/chat.postMessage#errors
 func sentences() map[string]string {
 	notIn := "I am not in that channel. Invite me there and ask again."
-	token := "The app's token for Slack is no longer valid. Whoever runs the app has to install it again."
 	return map[string]string{
 		"not_in_channel":           notIn,
 		"channel_not_found":        notIn,
@@ -66,11 +70,6 @@ func sentences() map[string]string {
 		"msg_too_long":             "The message is too long for Slack: shorten the request.",
 		"invalid_blocks":           "Slack cannot show this request: shorten it.",
 		"missing_scope":            "The app lacks a permission in Slack. Whoever runs it finds the scope's name in its log.",
-		"invalid_auth":             token,
-		"not_authed":               token,
-		"account_inactive":         token,
-		"token_revoked":            token,
-		"token_expired":            token,
 		"cant_update_message":      "That message is not mine to change.",
 		"message_not_found":        "The message has been deleted.",
 		"thread_not_found":         "The message has been deleted.",
@@ -106,6 +105,15 @@ func AsLimited(err error) *Error {
 	return nil
 }
 
+// AsUnauthorized returns err's [Error] where Slack does not take the app's token, and nil otherwise.
+func AsUnauthorized(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind == Unauthorized {
+		return e
+	}
+	return nil
+}
+
 // IsConflict reports whether somebody else has changed a view meanwhile.
 func IsConflict(err error) bool {
 	e := AsRefused(err)
@@ -121,8 +129,17 @@ func troubled(code string) bool {
 	}, code)
 }
 
+// disowned reports whether a code of ok:false says that the token is none, or no longer one.
+// https://docs.slack.dev/reference/methods/auth.test#errors
+func disowned(code string) bool {
+	return slices.Contains([]string{"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}, code)
+}
+
 // methodResponseURL stands for a method where a response URL is called.
 const methodResponseURL = "response_url"
+
+// pointer is where in the blocks something is wrong.
+var pointer = regexp.MustCompile(`\[json-pointer:[\w/-]*\]`)
 
 // classify makes an *Error of what the client library returned; nil stays nil.
 func classify(method string, err error) error {
@@ -152,13 +169,15 @@ func classify(method string, err error) error {
 		switch {
 		case response.Err == "ratelimited" || response.Err == "rate_limited" || response.Err == "message_limit_exceeded":
 			e.Kind, e.RetryAfter = Limited, time.Minute
+		case disowned(response.Err):
+			e.Kind = Unauthorized
 		case !troubled(response.Err):
 			e.Kind = Refused
 		}
 		if response.Needed != "" {
 			e.err = fmt.Errorf("%w: needs the scope %s", err, response.Needed)
-		} else if len(response.ResponseMetadata.Messages) > 0 {
-			e.err = fmt.Errorf("%w: %q", err, response.ResponseMetadata.Messages)
+		} else if at := pointer.FindAllString(strings.Join(response.ResponseMetadata.Messages, " "), -1); len(at) > 0 {
+			e.err = fmt.Errorf("%w: %s", err, strings.Join(at, " ")) // The words may quote the request.
 		}
 	case errors.As(err, &transit):
 		e.err = transit.Err // Without the address: a response_url is a secret.

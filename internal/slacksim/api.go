@@ -89,6 +89,7 @@ func methods() map[string]method {
 	return map[string]method{
 		"auth.test":             {call: (*Server).authTest},
 		"apps.connections.open": {app: true},
+		"bots.info":             {scope: "users:read", form: true, call: (*Server).botsInfo},
 		"chat.postMessage":      {scope: "chat:write", call: (*Server).chatPostMessage},
 		"chat.update":           {scope: "chat:write", call: (*Server).chatUpdate},
 		"chat.postEphemeral":    {scope: "chat:write", call: (*Server).chatPostEphemeral},
@@ -245,7 +246,7 @@ func (s *Server) record(method, path string, args Args) *Call {
 	link := s.trace(clue)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Call{Method: method, Args: args, Time: s.opts.Now()}
+	c := &Call{Method: method, Args: args, Time: s.now()}
 	s.calls = append(s.calls, c)
 	ts := args.String("ts")
 	if ts == "" {
@@ -338,7 +339,7 @@ type bucket struct {
 
 func (s *Server) mayPost(channel string) bool {
 	const burst = 4
-	now := s.opts.Now()
+	now := s.now()
 	b := s.buckets[channel]
 	if b == nil {
 		b = &bucket{tokens: burst, last: now}

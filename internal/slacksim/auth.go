@@ -10,7 +10,6 @@ func (s *Server) authTest(Args) (reply, error) {
 		"user":    s.user(BotUserID).Name,
 		"user_id": BotUserID,
 		"bot_id":  BotID,
-		"app_id":  AppID,
 
 		"is_enterprise_install": false,
 	}, nil

@@ -92,7 +92,7 @@ type outgoing struct {
 // click that has been made cannot be taken back; it is over in AckTimeout.
 func (s *Server) deliver(ctx context.Context, o outgoing) Delivery {
 	ctx = context.WithoutCancel(ctx)
-	f := s.takeDeliveryFault(o.kind)
+	f := s.takeDeliveryFault(o)
 	if f.Delay > 0 {
 		select {
 		case <-time.After(f.Delay):
@@ -121,7 +121,7 @@ func (s *Server) attempt(ctx context.Context, o outgoing, lost bool) Delivery {
 	s.lastID++
 	d := &Delivery{
 		ID: fmt.Sprintf("%08x-5137-4b1d-9c0e-%012x", s.lastID, s.lastID), Kind: o.kind, User: o.user,
-		Payload: toJSON(o.payload), Sent: s.opts.Now(), Attempt: o.attempt,
+		Payload: toJSON(o.payload), Sent: s.now(), Attempt: o.attempt,
 		TriggerID: o.triggerID, ResponseURL: o.responseURL,
 	}
 	s.deliveries = append(s.deliveries, d)
@@ -148,6 +148,13 @@ func (s *Server) attempt(ctx context.Context, o outgoing, lost bool) Delivery {
 		got = s.overSocket(id, o)
 	default:
 		got = s.overHTTP(ctx, requestURL, o)
+	}
+	if got.err == "" && s.ackLost(d, got, time.Since(start)) {
+		select {
+		case <-time.After(s.opts.AckTimeout - time.Since(start)):
+		case <-s.done:
+		}
+		got = outcome{err: OperationTimeout, socket: got.socket}
 	}
 
 	s.mu.Lock()
@@ -236,7 +243,8 @@ func (s *Server) overHTTP(ctx context.Context, requestURL string, o outgoing) ou
 	return outcome{body: response, status: status}
 }
 
-// sendSigned posts as Slack does, signed at the real time, and returns the answer as JSON.
+// sendSigned posts as Slack does, signed at the real time as the workspace's clock has it, and returns the answer as JSON. Slack sends no body twice
+// with one signature, but ours may be equal within a second: such a one is signed for the next free second.
 // See https://docs.slack.dev/authentication/verifying-requests-from-slack.
 func (s *Server) sendSigned(ctx context.Context, to string, header http.Header, body string) (json.RawMessage, int, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(body))
@@ -244,10 +252,17 @@ func (s *Server) sendSigned(ctx context.Context, to string, header http.Header, 
 		return nil, 0, err
 	}
 	r.Header = header
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+	var timestamp, signature string
+	s.mu.Lock()
+	for second := time.Now().Add(time.Duration(s.skew.Load())).Unix(); signature == "" || s.signed[signature]; second++ {
+		timestamp = strconv.FormatInt(second, 10)
+		signature = Sign(s.opts.SigningSecret, timestamp, body)
+	}
+	s.signed[signature] = true
+	s.mu.Unlock()
 	r.Header.Set("User-Agent", "Slackbot 1.0 (+https://api.slack.com/robots)")
 	r.Header.Set("X-Slack-Request-Timestamp", timestamp)
-	r.Header.Set("X-Slack-Signature", Sign(s.opts.SigningSecret, timestamp, body))
+	r.Header.Set("X-Slack-Signature", signature)
 	response, err := s.client.Do(r)
 	if err != nil {
 		return nil, 0, err

@@ -194,11 +194,50 @@ func (s *Server) InjectDelivery(f DeliveryFault) {
 	s.deliveryFaults = append(s.deliveryFaults, &f)
 }
 
-func (s *Server) takeDeliveryFault(kind DeliveryKind) DeliveryFault {
+// OnDelivery has f look at every delivery before it is sent, when it has no ID yet. The fault that f returns is what the
+// delivery meets; nil leaves it to InjectDelivery. f may use the Server. A nil f ends this.
+func (s *Server) OnDelivery(f func(Delivery) *DeliveryFault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onDelivery = f
+}
+
+// OnAck has f look at every delivery that the app has acknowledged in time. Where f returns false, the acknowledgement is
+// lost on its way to Slack, and the delivery's time runs out. f may use the Server. A nil f ends this.
+func (s *Server) OnAck(f func(Delivery) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onAck = f
+}
+
+// ackLost reports whether the acknowledgement of d is lost on its way.
+func (s *Server) ackLost(d *Delivery, got outcome, took time.Duration) bool {
+	s.mu.Lock()
+	hook, snapshot := s.onAck, *d
+	s.mu.Unlock()
+	if hook == nil {
+		return false
+	}
+	snapshot.Done, snapshot.Acked, snapshot.Took = true, true, took
+	snapshot.Response, snapshot.Status, snapshot.Socket = got.body, got.status, got.socket
+	return !hook(snapshot)
+}
+
+func (s *Server) takeDeliveryFault(o outgoing) DeliveryFault {
+	s.mu.Lock()
+	hook := s.onDelivery
+	s.mu.Unlock()
+	if hook != nil {
+		if f := hook(Delivery{
+			Kind: o.kind, User: o.user, Payload: toJSON(o.payload), TriggerID: o.triggerID, ResponseURL: o.responseURL,
+		}); f != nil {
+			return *f
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.deliveryFaults {
-		if f.Kind != "" && f.Kind != kind {
+		if f.Kind != "" && f.Kind != o.kind {
 			continue
 		}
 		found := *f

@@ -224,3 +224,53 @@ func TestDeliveryFaults(t *testing.T) {
 		t.Errorf("raw: %+v", d)
 	}
 }
+
+func TestOnDelivery(t *testing.T) {
+	t.Parallel()
+	sim, api := start(t, slacksim.Options{})
+	listen(t, sim, api, ack)
+	sim.OnDelivery(func(d slacksim.Delivery) *slacksim.DeliveryFault {
+		if d.User == sim.Person("bob").ID() {
+			return &slacksim.DeliveryFault{Lost: true}
+		}
+		return nil
+	})
+	for name, acked := range map[string]bool{"bob": false, "carol": true} {
+		if d, err := sim.Person(name).In("general").Command(t.Context(), "/greet x"); err != nil || d.Acked != acked {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+}
+
+// The app has acknowledged, and Slack does not hear of it.
+func TestOnAck(t *testing.T) {
+	t.Parallel()
+	for name, receiver := range map[string]func(*testing.T, *slacksim.Server, *slack.Client){
+		"socket": func(t *testing.T, sim *slacksim.Server, api *slack.Client) { listen(t, sim, api, ack) },
+		"http": func(t *testing.T, sim *slacksim.Server, _ *slack.Client) {
+			receive(t, sim, func(http.ResponseWriter, *http.Request) {})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim, api := start(t, slacksim.Options{AckTimeout: time.Second})
+			receiver(t, sim, api)
+			bob := sim.Person("bob").In("general")
+			var seen []slacksim.Delivery
+			sim.OnAck(func(d slacksim.Delivery) bool {
+				seen = append(seen, d)
+				return len(seen) > 1
+			})
+			lost, err := bob.Command(t.Context(), "/greet x")
+			if err != nil || lost.Acked || lost.Error != slacksim.OperationTimeout || lost.Took < time.Second {
+				t.Errorf("lost: %+v, %v", lost, err)
+			}
+			if d, err := bob.Command(t.Context(), "/greet y"); err != nil || !d.Acked {
+				t.Errorf("the next one: %+v, %v", d, err)
+			}
+			if len(seen) != 2 || !seen[0].Acked || seen[0].ID != lost.ID || seen[0].Socket != lost.Socket {
+				t.Errorf("seen: %+v", seen)
+			}
+		})
+	}
+}

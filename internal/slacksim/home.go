@@ -23,7 +23,7 @@ func (p Person) openApp(ctx context.Context, tab string) (Delivery, error) {
 		s.mu.Unlock()
 		return Delivery{}, refuse("this person cannot open the app")
 	}
-	now := s.opts.Now()
+	now := s.now()
 	event := map[string]any{
 		"type": AppHomeOpened, "user": u.ID, "channel": s.dm(u.ID).ID, "tab": tab, "event_ts": s.newTS(),
 	}

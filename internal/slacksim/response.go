@@ -26,7 +26,7 @@ type responder struct {
 // newResponder returns a response URL. The caller holds mu.
 func (s *Server) newResponder(user, channel, source string) string {
 	id := secret()
-	s.responders[id] = &responder{user: user, channel: channel, source: source, created: s.opts.Now()}
+	s.responders[id] = &responder{user: user, channel: channel, source: source, created: s.now()}
 	return s.base + "/response/" + id
 }
 
@@ -66,7 +66,7 @@ func (s *Server) respond(id string, a Args) (int, error) {
 		return http.StatusNotFound, &apiError{code: "no_such_url"}
 	case to.uses >= responseUses:
 		return http.StatusNotFound, &apiError{code: "used_url"}
-	case s.opts.Now().Sub(to.created) > responseLife:
+	case s.now().Sub(to.created) > responseLife:
 		return http.StatusNotFound, &apiError{code: "expired_url"}
 	}
 	to.uses++

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -85,6 +86,7 @@ type Server struct {
 	log     *slog.Logger
 	done    chan struct{}
 	close   sync.Once
+	skew    atomic.Int64 // of the clock, in nanoseconds
 
 	mu         sync.Mutex
 	changed    chan struct{} // closed, and replaced, on every change
@@ -117,12 +119,15 @@ type Server struct {
 	lostClick      *DeliveryFault // made from the page
 	gates          []*Gate
 	onCall         func(Call) *Fault
+	onDelivery     func(Delivery) *DeliveryFault
+	onAck          func(Delivery) bool
 
 	tickets   map[string]bool
 	sockets   []*socket
 	connected int // sockets so far
 	turn      int
 	pending   map[string]*waiting
+	signed    map[string]bool // signatures of requests
 }
 
 // New returns a workspace with its people and channels, ready to serve.
@@ -157,6 +162,7 @@ func New(o Options) *Server {
 		tickets:    map[string]bool{},
 		traced:     map[string]Link{},
 		pending:    map[string]*waiting{},
+		signed:     map[string]bool{},
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -245,7 +251,28 @@ func (s *Server) Scopes() []string {
 	return slices.Clone(s.scopes)
 }
 
-// RevokeToken makes every later call with the bot token fail with token_revoked.
+// SetSkew has Slack's clock go before real time by d, or after it where d is negative. The timestamps of messages and of
+// signatures are off by it.
+func (s *Server) SetSkew(d time.Duration) { s.skew.Store(int64(d)) }
+
+// now is the time by Slack's clock.
+func (s *Server) now() time.Time { return s.opts.Now().Add(time.Duration(s.skew.Load())) }
+
+// RateLimit holds chat.postMessage to Slack's limit from now on, as Options.RateLimit does.
+func (s *Server) RateLimit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.RateLimit = true
+}
+
+// Reinstall gives the app another bot token, in place of the one that it had.
+func (s *Server) Reinstall(botToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.BotToken, s.revoked = botToken, false
+}
+
+// RevokeToken makes every later call with the bot token fail with token_revoked, until [Server.Reinstall].
 func (s *Server) RevokeToken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,7 +310,7 @@ func (s *Server) newID(prefix string) string {
 
 // newTS returns a message timestamp, later than every one before. The caller holds mu.
 func (s *Server) newTS() string {
-	s.lastTS = max(s.opts.Now().UnixMicro(), s.lastTS+1)
+	s.lastTS = max(s.now().UnixMicro(), s.lastTS+1)
 	return formatTS(s.lastTS)
 }
 

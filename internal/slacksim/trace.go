@@ -43,7 +43,7 @@ type entry struct {
 // enter adds a line to the log. The caller holds mu, here and below.
 func (s *Server) enter(e *entry) *entry {
 	s.logged++
-	e.id, e.at, e.began = s.logged, s.opts.Now(), time.Now()
+	e.id, e.at, e.began = s.logged, s.now(), time.Now()
 	s.lines = append(s.lines, e)
 	if extra := len(s.lines) - maxLog; extra > 0 {
 		s.lines = slices.Delete(s.lines, 0, extra)

@@ -25,3 +25,16 @@ func (s *Server) usersInfo(a Args) (reply, error) {
 	}
 	return reply{"user": w}, nil
 }
+
+// botsInfo describes the app's bot.
+// See https://docs.slack.dev/reference/methods/bots.info.
+func (s *Server) botsInfo(a Args) (reply, error) {
+	if a.String("bot") != BotID {
+		return nil, &apiError{code: "bot_not_found"}
+	}
+	u := s.user(BotUserID)
+	return reply{"bot": map[string]any{
+		"id": BotID, "name": u.Name, "deleted": false, "user_id": BotUserID, "app_id": AppID, "updated": 1735689600,
+		"icons": map[string]any{},
+	}}, nil
+}

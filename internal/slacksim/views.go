@@ -53,8 +53,8 @@ const triggerLife = 3 * time.Second
 
 // newTrigger returns a trigger ID. The caller holds mu, here and below.
 func (s *Server) newTrigger(user string) string {
-	id := formatTS(s.opts.Now().UnixMicro()) + "." + secret()
-	s.triggers[id] = &trigger{user: user, created: s.opts.Now()}
+	id := formatTS(s.now().UnixMicro()) + "." + secret()
+	s.triggers[id] = &trigger{user: user, created: s.now()}
 	return id
 }
 
@@ -67,7 +67,7 @@ func (s *Server) viewsOpen(a Args) (reply, error) {
 		return nil, &apiError{code: "invalid_trigger_id"}
 	case t.used:
 		return nil, &apiError{code: "exchanged_trigger_id"}
-	case s.opts.Now().Sub(t.created) > triggerLife:
+	case s.now().Sub(t.created) > triggerLife:
 		return nil, &apiError{code: "expired_trigger_id"}
 	}
 	v, err := s.readView(a["view"], "modal")
@@ -147,7 +147,7 @@ func (s *Server) replace(old, v *View) {
 }
 
 func (s *Server) newHash() string {
-	return formatTS(s.opts.Now().UnixMicro()) + "." + secret()[:8]
+	return formatTS(s.now().UnixMicro()) + "." + secret()[:8]
 }
 
 func (s *Server) view(match func(*View) bool) *View {

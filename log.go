@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"go.temporal.io/sdk/temporal"
+
+	"countersign/internal/config"
+	"countersign/internal/slackapi"
+)
+
+func logger(cfg config.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: withoutTexts}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// withoutTexts keeps out of the log what requests say. Temporal's SDK logs the errors of activities and of Nexus
+// operations, whose messages are for callers and quote what was wrong, and in one case an activity's result. All of that
+// is in Temporal, under the workflow_id and the activity that stand in the same line.
+func withoutTexts(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == "Result" {
+		return slog.Attr{}
+	}
+	err, ok := a.Value.Any().(error)
+	var app *temporal.ApplicationError
+	if !ok || !errors.As(err, &app) {
+		return a
+	}
+	text := app.Type()
+	var e *slackapi.Error
+	if errors.As(err, &e) {
+		text += ": " + e.Error()
+	}
+	return slog.String(a.Key, fmt.Sprintf("%s (the message is in Temporal)", text))
+}
