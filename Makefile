@@ -3,11 +3,12 @@
 GOFUMPT      := go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK  := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 WORKFLOWCHECK := go run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+GOVULNCHECK  := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: build test check bench screenshots
+.PHONY: build test check bench vuln screenshots fuzz
 
 build: ## the binary, stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o countersign .
@@ -23,8 +24,24 @@ check: ## format, static checks, tidiness
 	$(WORKFLOWCHECK) ./...
 	go mod tidy -diff
 
+# Where the database of vulnerabilities is.
+VULNDB ?= https://vuln.go.dev
+
+vuln: ## known vulnerabilities that our code reaches
+	@$(GOVULNCHECK) -db $(VULNDB) -version | grep '^DB updated' || { \
+		echo "there is no database of vulnerabilities at $(VULNDB): unpack https://vuln.go.dev/vulndb.zip, fetched elsewhere," \
+			"and run make vuln VULNDB=file:///ITS/FOLDER" >&2; exit 1; }
+	$(GOVULNCHECK) -db $(VULNDB) ./...
+
 bench: ## what a click costs before it reaches Temporal
 	go test -run '^$$' -bench . -benchmem ./bot ./internal/reference
+
+FUZZTIME ?= 30s
+fuzz: ## the fuzz tests, one after the other, each for FUZZTIME
+	go test -run '^$$' -fuzz '^FuzzHTTPBody$$' -fuzztime $(FUZZTIME) ./bot
+	go test -run '^$$' -fuzz '^FuzzInteraction$$' -fuzztime $(FUZZTIME) ./bot
+	go test -run '^$$' -fuzz '^FuzzSlashText$$' -fuzztime $(FUZZTIME) ./bot
+	go test -run '^$$' -fuzz '^FuzzOpen$$' -fuzztime $(FUZZTIME) ./internal/reference
 
 screenshots: ## the README's picture, docs/demo.png, and those of the cards, docs/cards; needs chromium
 	go test ./e2e -count=1 -run 'Screenshots$$' -screenshots -v

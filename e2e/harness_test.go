@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
 
 	"countersign/internal/codec"
@@ -63,7 +64,9 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer shared.temporal.Stop()
-		return m.Run()
+		said, code := searches.report(m.Run())
+		fmt.Println(said)
+		return code
 	}())
 }
 
@@ -80,6 +83,7 @@ type world struct {
 	queue    string
 	env      []string
 	http     bool
+	written  written
 }
 
 // mode is a way by which Slack delivers.
@@ -135,6 +139,8 @@ func newWorld(t *testing.T, m mode, temporal string, env ...string) *world {
 		w.env = append(w.env, "SLACK_APP_TOKEN="+slacksim.DefaultAppToken)
 	}
 	w.temporal = w.dial(temporal, w.variable("PAYLOAD_KEYS"))
+	searches.deployed()
+	w.Cleanup(w.checkSentences)
 	return w
 }
 
@@ -170,12 +176,16 @@ func (w *world) dial(address, payloadKeys string) client.Client {
 
 func (w *world) dialIn(namespace, address, payloadKeys string) client.Client {
 	w.Helper()
-	o := client.Options{HostPort: address, Namespace: namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))}
+	o := client.Options{
+		HostPort: address, Namespace: namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+		DataConverter: converter.GetDefaultDataConverter(),
+	}
 	if payloadKeys != "" {
 		keys, err := reference.ParseKeys(payloadKeys)
 		w.must(err)
 		o.DataConverter, o.FailureConverter = codec.Converters(codec.Codec{Keys: keys})
 	}
+	o.DataConverter = noting{o.DataConverter, &w.written}
 	c, err := client.Dial(o)
 	w.must(err)
 	w.Cleanup(c.Close)
@@ -226,6 +236,9 @@ func (w *world) run(name string, cmd *exec.Cmd) *process {
 		p.kill()
 		if strings.Contains(p.log.String(), "DATA RACE") {
 			w.Errorf("%s has a data race", name)
+		}
+		if strings.HasPrefix(filepath.Base(cmd.Path), "countersign") {
+			w.search(name, p.log.String(), cmd.Env)
 		}
 		if w.Failed() {
 			w.Logf("log of %s:\n%s", name, p.log)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -33,6 +34,8 @@ func (w *world) shell(stdin string, args []string, env ...string) *shell {
 			c.Env = append(c.Env, v)
 		}
 	}
+	w.written.add(args...)
+	w.written.add(textsIn(json.RawMessage(stdin))...) // of what is no JSON is nothing
 	c.Dir, c.Stdin, c.Stdout, c.Stderr = w.TempDir(), strings.NewReader(stdin), c.out, c.err
 	w.must(c.Start())
 	go func() {
@@ -46,6 +49,7 @@ func (w *world) shell(stdin string, args []string, env ...string) *shell {
 		if strings.Contains(c.err.String(), "DATA RACE") {
 			w.Errorf("countersign %q has a data race", args)
 		}
+		w.searchCommand(fmt.Sprintf("countersign %q", args), c.err.String(), c.Env)
 		if w.Failed() {
 			w.Logf("countersign %q ended with %d and printed\n%s\n%s", args, c.code, c.out, c.err)
 		}

@@ -30,6 +30,8 @@ func wayTo(address string, see func(w http.ResponseWriter, r *http.Request, next
 		},
 		Transport:     &http.Transport{Protocols: plain},
 		FlushInterval: -1, // as it comes: a stream has no length
+		// Whoever called sees it; it need not be printed.
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { see(w, r, next) })
 }

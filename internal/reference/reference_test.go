@@ -511,33 +511,45 @@ func TestNoKeys(t *testing.T) {
 	}
 }
 
+// What opens was sealed with one of the keys, and is what was sealed. Key and reference are the same in all processes of
+// the fuzz test: in each of them it starts from one that opens.
 func FuzzOpen(f *testing.F) {
-	keys, err := ParseKeys(NewKey())
+	keys, err := ParseKeys(base64.StdEncoding.EncodeToString([]byte("a key that everybody may know 32")) + "," + NewKey())
 	if err != nil {
 		f.Fatal(err)
 	}
-	s, err := keys.Seal(full())
-	if err != nil {
-		f.Fatal(err)
-	}
+	const sealed = "v1.UlXOjH.y34Aki9d_wdh3PVhjd1EY4kATO8MHqc04FjCndu-4s4xkGk_331fHKeVYS3PRs6VezoqEH6IUB6DIY66aIXcyX8mQ3o4_PkV869k5_" +
+		"wKNwPpA4Rnqz7RpN54DzLfOSrx_o_uEHsIGTDr9HEoXGow4kLq9QXaetqeeRcK6nw0eMUxVzTVL3-P6k1ZXovo43pYlrw1HW0vQGniJUfoa5tmAovCuOK" +
+		"EdurANuB05A6bMLh87G9CA5uN7o2GMTVZ286GzSOxZYfnI5mHCOtLrro7Jw" // example(1)
 	id := keys.IDs()[0]
 	// Plaintexts: those of the version before, all fields, and roles in disorder.
 	f.Add(string(encode(example(2))))
 	f.Add(string(encode(full())))
 	f.Add(string([]byte{tagRoleUser, 1, 'U', tagRole, 1, 'A', tagRoleChannel, 0, tagReason, 0}))
-	for _, seed := range []string{"", "v1", "v1..", "v2.x.y", "v1." + id + ".", "v1." + id + ".AAAA", s[:len(s)-1], s} {
+	for _, seed := range []string{
+		"", "v1", "v1..", "v2.x.y", "v1." + id + ".", "v1." + id + ".AAAA", sealed, sealed[:len(sealed)-1], sealed + "A", sealed + "\n", " " + sealed, strings.Replace(sealed, id, keys.IDs()[1], 1),
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		if _, err := keys.Open(in); err == nil && in != s {
+		switch r, err := keys.Open(in); {
+		case in == sealed && (err != nil || !reflect.DeepEqual(r, example(1))):
+			t.Errorf("what was sealed is %+v, %v", r, err)
+		case in != sealed && err == nil:
 			t.Errorf("opened %q", in)
+		case err != nil && !slices.Contains([]error{ErrMalformed, ErrVersion, ErrUnknownKey, ErrForged}, err):
+			t.Errorf("the error is %v", err)
 		}
 		r, err := decode([]byte(in)) // must not panic either
 		if err != nil {
 			return
 		}
-		if again, err := decode(encode(r)); err != nil || !reflect.DeepEqual(r, again) {
-			t.Errorf("%q is %+v, and sealed again %+v, %v", in, r, again, err)
+		s, err := keys.Seal(r)
+		if long := (*TooLongError)(nil); errors.As(err, &long) {
+			return
+		}
+		if again, e := keys.Open(s); err != nil || e != nil || !reflect.DeepEqual(r, again) {
+			t.Errorf("%q is %+v, and sealed again %+v, %v, %v", in, r, again, err, e)
 		}
 	})
 }

@@ -1,0 +1,230 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+
+	"countersign/internal/devserver"
+)
+
+var (
+	faultsApprovals = flag.Int("faults.approvals", 28, "how many approvals TestFaults opens")
+	faultsSeed      = flag.Uint64("faults.seed", 0, "what TestFaults decides by; 0: a fresh one")
+)
+
+// The fault suite. Approvals are opened and people click, while processes and Temporal are killed with kill -9 and start
+// again, sockets are cut, Slack fails, and deliveries are lost, late and doubled. At the end Slack's state and Temporal's
+// histories are compared: nothing may be lost, doubled, or told wrongly.
+//
+// What is asked, who wants what, and what fails when is decided by the seed, and the same seed decides the same. How it
+// all meets is up to the machine: a run with the same seed is alike, and not the same.
+//
+// It begins before other tests do, for it waits for Temporal's time-outs.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	seed := *faultsSeed
+	if seed == 0 {
+		seed = rand.Uint64N(1e6) + 1
+	}
+	fmt.Printf("TestFaults: seed %d, %d approvals\n", seed, *faultsApprovals)
+	all := plan(seed, *faultsApprovals)
+	last := all[len(all)-1].after
+	const tail = 6 * time.Minute // what dies last is mended by then
+	ctx, stop := context.WithTimeout(t.Context(), last+tail)
+	defer stop()
+
+	server, o := ownTemporal(t)
+	suites := map[mode]*suite{}
+	for _, m := range []mode{socketMode, httpMode} {
+		s := newSuite(t, ctx, m, seed, server.Address, all)
+		suites[m] = s
+		defer s.end()
+		for n := range 2 {
+			s.keep("bot", n)
+			s.keep("worker", n)
+		}
+		s.running.Go(func() {
+			for !s.over.Load() && s.wait(100*time.Millisecond) {
+				s.look()
+			}
+		})
+	}
+
+	begin := time.Now().Add(3 * time.Second) // for the processes to start
+	var asking, falling sync.WaitGroup
+	for _, a := range all {
+		asking.Go(func() { suites[a.mode].asks(a, begin) })
+	}
+	var temporals int
+	for _, b := range blows(seed, last) {
+		falling.Go(func() {
+			select {
+			case <-time.After(time.Until(begin.Add(b.at))):
+			case <-ctx.Done():
+				return
+			}
+			t.Logf("%v: %s", b.at, b.blow)
+			if b.blow != noTemporal {
+				for _, s := range suites {
+					s.strike(b.blow)
+				}
+				return
+			}
+			_ = server.Kill()
+			temporals++ // One is killed at a time: they are planned far apart.
+			again, err := devserver.Start(ctx, o)
+			if err != nil {
+				t.Errorf("start Temporal again: %v", err)
+				return
+			}
+			t.Cleanup(func() { _ = again.Stop() })
+			server = again
+		})
+	}
+
+	// Calm comes when all that is planned has happened, or will not any more.
+	falling.Wait()
+	for wait := time.Now().Add(time.Minute); time.Now().Before(wait) && ctx.Err() == nil && missing(suites, all) > 0; {
+		<-time.After(100 * time.Millisecond)
+	}
+	for _, s := range suites {
+		s.calm.Store(true)
+	}
+	t.Logf("calm, %v after the beginning; %d planned kills have not fallen", time.Since(begin).Round(time.Second), missing(suites, all))
+	asking.Wait()
+	for _, s := range suites {
+		for n := 1; ; n++ {
+			open := s.openOnes()
+			if len(open) == 0 {
+				break
+			}
+			if !s.wait(time.Second) {
+				t.Errorf("seed %d: not ended: %q", seed, open)
+				break
+			}
+			for _, a := range s.all { // Who is content, and sees the buttons still, clicks again after a while.
+				if n%20 == 0 && s.posted(a) && a.acting.Load() == 0 {
+					s.act(a)
+				}
+			}
+		}
+		s.people.Wait()
+		for _, a := range s.all {
+			if read(s.history(a)).terminated() {
+				s.after(a)
+			}
+		}
+	}
+	t.Logf("all has ended, %v after the beginning", time.Since(begin).Round(time.Second))
+	fell := map[string]int{}
+	sum := found{}
+	clicks, kills := 0, temporals
+	for _, s := range suites {
+		e := evidence{asked: slices.DeleteFunc(slices.Clone(all), func(a *asked) bool { return a.mode != s.mode }), histories: map[string][]*historypb.HistoryEvent{}}
+		for _, a := range e.asked {
+			e.histories[a.id] = s.history(a)
+		}
+		s.end()
+		e.clicks, e.cut, e.slack = s.clicks, s.cut, s.sim.State()
+		clicks, kills = clicks+len(s.clicks), kills+int(s.kills.Load())
+		for n := range s.fell {
+			fell[s.all[n].kill.name]++
+		}
+		for _, a := range e.asked {
+			t.Logf("%s: %s", a, read(e.histories[a.id]))
+		}
+		f := check(e)
+		for figure, lines := range f {
+			sum[figure] = append(sum[figure], lines...)
+		}
+		for _, a := range e.off(f) {
+			t.Errorf("seed %d: %s\n%s", seed, e.tell(a), s.logs(a))
+		}
+	}
+	for _, p := range points {
+		if fell[p.name] == 0 {
+			t.Errorf("seed %d: no kill fell %s", seed, p.name)
+		}
+	}
+	for _, figure := range figures {
+		for _, line := range sum[figure] {
+			t.Errorf("seed %d: %s: %s", seed, figure, line)
+		}
+	}
+	report(sum, fell, []int{len(all), clicks, kills, int(seed)})
+}
+
+// missing counts the kills that are planned, and have not fallen.
+func missing(suites map[mode]*suite, all []*asked) (n int) {
+	for _, a := range all {
+		s := suites[a.mode]
+		s.mu.Lock()
+		if _, fell := s.fell[a.n]; a.kill != nil && !fell {
+			n++
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// history is what Temporal has of a request.
+func (s *suite) history(a *asked) (all []*historypb.HistoryEvent) {
+	s.insist("read "+a.id, func(ctx context.Context) error {
+		all = nil
+		events := s.temporal.GetWorkflowHistory(ctx, a.id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			e, err := events.Next()
+			if err != nil {
+				return err
+			}
+			all = append(all, e)
+		}
+		return nil
+	}, func(err error) bool { return errors.Is(err, context.Canceled) })
+	return all
+}
+
+// logs are the lines of the processes' logs that are about a request.
+func (s *suite) logs(a *asked) string {
+	var b strings.Builder
+	for _, l := range s.dead {
+		for line := range strings.Lines(l.log.String()) {
+			if strings.Contains(line, a.id) || slices.ContainsFunc(a.actors, func(p *actor) bool { return strings.Contains(line, p.ID()) }) {
+				fmt.Fprintf(&b, "  %s: %s", l.name, line)
+			}
+		}
+	}
+	return b.String()
+}
+
+// report prints the figures, as a table and for programs.
+func report(f found, fell map[string]int, counts []int) {
+	fmt.Println("\nkills between two steps:")
+	for _, p := range points {
+		fmt.Printf("%6d %s\n", fell[p.name], p.name)
+	}
+	names := append(slices.Clone(figures), "approvals", "clicks", "kills", "seed")
+	var values []int
+	for _, figure := range figures {
+		values = append(values, len(f[figure]))
+	}
+	values = append(values, counts...)
+	fmt.Println("\nfigure             value")
+	for i, name := range names {
+		fmt.Printf("%-18s %5d\n", name, values[i])
+	}
+	for i, name := range names {
+		fmt.Println("fault", name, values[i])
+	}
+}
