@@ -8,7 +8,7 @@ GOVULNCHECK  := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: build test check bench vuln screenshots fuzz
+.PHONY: build test check bench vuln screenshots fuzz faults
 
 build: ## the binary, stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o countersign .
@@ -42,6 +42,9 @@ fuzz: ## the fuzz tests, one after the other, each for FUZZTIME
 	go test -run '^$$' -fuzz '^FuzzInteraction$$' -fuzztime $(FUZZTIME) ./bot
 	go test -run '^$$' -fuzz '^FuzzSlashText$$' -fuzztime $(FUZZTIME) ./bot
 	go test -run '^$$' -fuzz '^FuzzOpen$$' -fuzztime $(FUZZTIME) ./internal/reference
+
+faults: ## the fault suite at length: APPROVALS=200, and SEED=… to have a run again
+	go test ./e2e -run '^TestFaults$$' -count=1 -v -timeout 60m -faults.approvals=$(or $(APPROVALS),200) $(if $(SEED),-faults.seed=$(SEED))
 
 screenshots: ## the README's picture, docs/demo.png, and those of the cards, docs/cards; needs chromium
 	go test ./e2e -count=1 -run 'Screenshots$$' -screenshots -v

@@ -281,7 +281,7 @@ func TestInjectionInCommands(t *testing.T) {
 				}
 			}
 		}
-		w.isInert("chat.postMessage", "chat.update", "views.open", "response_url", "acknowledged")
+		w.isInert("chat.postMessage", "chat.update", "views.open", "acknowledged")
 	})
 }
 

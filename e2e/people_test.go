@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"countersign/internal/slacksim"
 )
@@ -110,6 +112,94 @@ func TestDirectoryDown(t *testing.T) {
 		w.click(bob, card, "approve", true)
 		if _, err := w.result(run); err != nil {
 			w.Error(err)
+		}
+	})
+}
+
+// Where a user group cannot be looked up nobody decides as its member, whatever the reason; the next click counts when
+// Slack tells it again.
+func TestGroupCannotBeLookedUp(t *testing.T) {
+	tests := map[string]slacksim.Fault{
+		"Slack is down":       {Status: 500},
+		"limited":             {Status: 429, RetryAfter: time.Second},
+		"no scope":            {Error: "missing_scope"},
+		"no groups any more":  {Error: "plan_upgrade_required"},
+		"the group is gone":   {Error: "no_such_subteam"},
+		"the token is gone":   {Error: "token_revoked"},
+		"no answer":           {Hang: true},
+		"the line is cut":     {Cut: true},
+		"Slack is in trouble": {Error: "fatal_error"},
+	}
+	t.Parallel()
+	for name, fault := range tests {
+		t.Run(name, func(t *testing.T) {
+			oneMode(t, func(w *world) {
+				w.start("worker", w.approvers("sre")...)
+				w.start("bot") // It has looked nobody up yet.
+				run := w.ask("general", "World")
+				card := w.card("general", "Greet World")
+				fault.Method = "usergroups.users.list"
+				w.sim.Inject(fault)
+				bob := w.as("bob", "general")
+				w.click(bob, card, "approve", false)
+				w.told(bob, "I could not check with Slack whether you may decide this, so nothing was decided.")
+				w.isOpen(card)
+				w.sim.ClearFaults()
+				w.click(bob, card, "approve", true)
+				if got, err := w.result(run); got != "Hello, World!" || err != nil {
+					w.Errorf("Greeting returned %q, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+// Who was in the user group when it was asked, and is not any more, does not decide: for a bot that learnt of the group
+// before, within a minute.
+func TestLeftTheGroup(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.start("worker", w.approvers("sre")...)
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		bob, carol := w.as("bob", "general"), w.as("carol", "general")
+		w.sim.AddGroup(slacksim.Group{Handle: "sre", Name: "Site Reliability", Members: []string{"carol"}})
+		w.start("bot")
+		for _, action := range []string{"approve", "reject"} {
+			before := len(bob.Ephemerals(card.Channel))
+			w.click(bob, card, action, true)
+			if told := bob.Ephemerals(card.Channel)[before:]; len(told) != 1 || !strings.Contains(told[0].Text, "Only <!subteam^"+w.sim.Group("sre").ID+"> can decide") {
+				w.Errorf("who has left the group is told %+v", told)
+			}
+		}
+		w.must(bob.NoModal(w.ctx))
+		w.isOpen(card)
+		w.click(carol, card, "approve", true)
+		w.closed(card, "Approved by <@"+carol.ID()+">")
+		if _, err := w.result(run); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+// A member of the user group who has been deactivated, or made a guest, since the card was posted does not decide.
+func TestMemberWhoIsNoLonger(t *testing.T) {
+	oneMode(t, func(w *world) {
+		w.start("worker", w.approvers("sre")...)
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		bob, carol := w.as("bob", "general").Force(), w.as("carol", "general").Force()
+		w.sim.Deactivate("bob")
+		w.sim.AddPerson(slacksim.User{Name: "carol", Restricted: true})
+		w.sim.AddGroup(slacksim.Group{Handle: "sre", Name: "Site Reliability", Members: []string{"bob", "carol", "dave"}})
+		w.start("bot")
+		w.click(bob, card, "approve", true)
+		w.told(bob, "can decide") // Slack does not list deactivated people among a group's.
+		w.click(carol, card, "approve", true)
+		w.told(carol, "Guests can decide only where they are named")
+		w.isOpen(card)
+		w.click(w.as("dave", "general"), card, "approve", true)
+		if got, err := w.result(run); got != "Hello, World!" || err != nil {
+			w.Errorf("Greeting returned %q, %v", got, err)
 		}
 	})
 }

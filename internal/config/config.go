@@ -379,6 +379,8 @@ func (f *faults) values(c *Config) {
 		f.add("TEMPORAL_DEPLOYMENT_NAME", "is missing, and TEMPORAL_WORKER_BUILD_ID is set", "set both, or none")
 	case c.DeploymentName != "" && c.WorkerBuildID == "":
 		f.add("TEMPORAL_WORKER_BUILD_ID", "is missing, and TEMPORAL_DEPLOYMENT_NAME is set", "set both, or none")
+	case strings.ContainsAny(c.DeploymentName, ".:"): // With them Temporal refuses each poll, and the worker takes nothing.
+		f.add("TEMPORAL_DEPLOYMENT_NAME", "has a dot or a colon", "use letters, digits and hyphens")
 	}
 	if c.Deadline < leastDeadline || c.Deadline > mostDeadline {
 		f.add("DEADLINE", "is "+c.Deadline.String(), "it may be 1s to 8760h")

@@ -212,6 +212,7 @@ func TestFaults(t *testing.T) {
 		"codec garbled":          {[]string{"TEMPORAL_CODEC_ENDPOINT=https://me:secret%zz@codec.example/"}, []string{"TEMPORAL_CODEC_ENDPOINT is not"}},
 		"codec auth alone":       {[]string{"TEMPORAL_CODEC_AUTH=Bearer secret"}, []string{"TEMPORAL_CODEC_ENDPOINT is missing, and TEMPORAL_CODEC_AUTH is set: set both, or none"}},
 		"deployment alone":       {[]string{"TEMPORAL_DEPLOYMENT_NAME=x"}, []string{"TEMPORAL_WORKER_BUILD_ID is missing, and TEMPORAL_DEPLOYMENT_NAME is set: set both, or none"}},
+		"deployment with a dot":  {[]string{"TEMPORAL_DEPLOYMENT_NAME=x.y", "TEMPORAL_WORKER_BUILD_ID=v1.2.3"}, []string{"TEMPORAL_DEPLOYMENT_NAME has a dot or a colon: use letters"}},
 		"build ID alone":         {[]string{"TEMPORAL_WORKER_BUILD_ID=x"}, []string{"TEMPORAL_DEPLOYMENT_NAME is missing, and TEMPORAL_WORKER_BUILD_ID is set: set both, or none"}},
 		"level unknown":          {[]string{"LOG_LEVEL=loud"}, []string{`LOG_LEVEL is "loud": write debug, info, warn or error`}},
 		"format unknown":         {[]string{"LOG_FORMAT=xml"}, []string{`LOG_FORMAT is "xml": write text or json`}},
