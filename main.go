@@ -194,7 +194,7 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	watch(ctx, h, cfg, role, temporal, chat)
+	watch(ctx, l, h, cfg, role, temporal, chat)
 
 	if role != config.Bot {
 		w := worker.New(worker.Deps{

@@ -56,7 +56,7 @@ func serveHealth(ctx context.Context, cfg config.Config, role config.Role, l *sl
 }
 
 // watch keeps h up to date until ctx ends.
-func watch(ctx context.Context, h *health.Health, cfg config.Config, role config.Role, temporal client.Client, chat *slackapi.Client) {
+func watch(ctx context.Context, l *slog.Logger, h *health.Health, cfg config.Config, role config.Role, temporal client.Client, chat *slackapi.Client) {
 	go h.Watch(ctx, partTemporal, temporalEvery, func(ctx context.Context) error {
 		if _, err := temporal.WorkflowService().GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{}); err != nil {
 			return errors.New("temporal does not answer")
@@ -75,13 +75,22 @@ func watch(ctx context.Context, h *health.Health, cfg config.Config, role config
 	})
 	keys := cfg.ReferenceKeys.IDs()
 	go h.Watch(ctx, partKeys, temporalEvery, func(ctx context.Context) error {
-		var err error
+		var (
+			wrong string
+			err   error
+		)
 		if role != config.Worker {
-			err = peers.CheckBot(ctx, temporal, cfg.TaskQueue, keys)
+			wrong, err = peers.CheckBot(ctx, temporal, cfg.TaskQueue, keys)
 		}
-		if err == nil && role != config.Bot {
-			err = peers.CheckWorker(ctx, temporal, cfg.TaskQueue, keys)
+		if wrong == "" && err == nil && role != config.Bot {
+			wrong, err = peers.CheckWorker(ctx, temporal, cfg.TaskQueue, keys)
 		}
-		return err
+		if err != nil { // Temporal is away, or does not let us look: nobody knows, and a click will tell.
+			l.Debug("compare keys", "err", err)
+		}
+		if wrong != "" {
+			return errors.New(wrong)
+		}
+		return nil
 	})
 }

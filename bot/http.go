@@ -30,6 +30,9 @@ const (
 	// writeFor is how long it may take from a request's head to the end of its answer: its body, the commit, and then as
 	// long as somebody may read slowly.
 	writeFor = readFor + commitBudget + 4500*time.Millisecond
+	// idleFor is longer than proxies keep a connection, so that none sends a click on one that is just being closed: they
+	// keep it for ten minutes at the most. https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries
+	idleFor = 620 * time.Second
 	// rememberMost is how many requests are remembered, against replays: far more than Slack sends in the ten minutes in
 	// which a signature is good.
 	rememberMost = 1 << 14
@@ -46,7 +49,7 @@ func (b *Bot) ServeHTTP(ctx context.Context, l net.Listener, signingSecret strin
 		ReadHeaderTimeout:            readFor,
 		ReadTimeout:                  readFor,
 		WriteTimeout:                 writeFor,
-		IdleTimeout:                  time.Minute,
+		IdleTimeout:                  idleFor,
 		MaxHeaderBytes:               64 << 10,
 		DisableGeneralOptionsHandler: true,
 	}

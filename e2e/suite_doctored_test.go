@@ -59,7 +59,9 @@ func (s *sound) time(second int) *timestamppb.Timestamp {
 	return timestamppb.New(s.at.Add(time.Duration(second) * time.Second))
 }
 
-func (s *sound) stamp(second int) string { return fmt.Sprintf("%d.000000", s.time(second).GetSeconds()) }
+func (s *sound) stamp(second int) string {
+	return fmt.Sprintf("%d.000000", s.time(second).GetSeconds())
+}
 
 // line is one in the card's thread.
 func (s *sound) line(text string) slacksim.Message {

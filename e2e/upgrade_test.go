@@ -286,7 +286,8 @@ func TestUpgrade(t *testing.T) {
 				w.Errorf("%s began with %s and ended with %s, want one build each", o.title, first.GetIdentity(), last.GetIdentity())
 			}
 			if o.name == "reminded" {
-				w.thread(o.card, []string{"asked"}, []string{"still waits"}, []string{"Approved by"})
+				w.reply(o.card, "Approved by")
+				w.thread(o.card, []string{"please decide"}, []string{"still waits"}, []string{"Approved by"})
 			}
 		}
 		for _, k := range w.kinds() {

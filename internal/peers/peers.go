@@ -40,28 +40,30 @@ type Temporal interface {
 	DescribeTaskQueue(ctx context.Context, taskQueue string, kind enumspb.TaskQueueType) (*workflowservice.DescribeTaskQueueResponse, error)
 }
 
-// CheckBot returns an error where a worker that polls seals with a key that is not among keys, which are those of a bot.
-func CheckBot(ctx context.Context, t Temporal, taskQueue string, keys []string) error {
+// CheckBot says what is wrong where a worker that polls seals with a key that is not among keys, which are those of a bot.
+// An error means that it could not be looked up.
+func CheckBot(ctx context.Context, t Temporal, taskQueue string, keys []string) (wrong string, err error) {
 	workers, err := polling(ctx, t, taskQueue)
 	for _, theirs := range workers {
 		if !slices.Contains(keys, theirs[0]) {
-			return fmt.Errorf("a worker seals buttons with the key %s, and this bot has only %s: give bots and workers the same REFERENCE_KEYS",
-				theirs[0], strings.Join(keys, ", "))
+			return fmt.Sprintf("a worker seals buttons with the key %s, and this bot has only %s: give bots and workers the same REFERENCE_KEYS",
+				theirs[0], strings.Join(keys, ", ")), nil
 		}
 	}
-	return err
+	return "", err
 }
 
-// CheckWorker returns an error where a bot that polls lacks the first of keys, with which a worker seals.
-func CheckWorker(ctx context.Context, t Temporal, taskQueue string, keys []string) error {
+// CheckWorker says what is wrong where a bot that polls lacks the first of keys, with which a worker seals. An error means
+// that it could not be looked up.
+func CheckWorker(ctx context.Context, t Temporal, taskQueue string, keys []string) (wrong string, err error) {
 	bots, err := polling(ctx, t, BotQueue(taskQueue))
 	for _, theirs := range bots {
 		if !slices.Contains(theirs, keys[0]) {
-			return fmt.Errorf("this worker seals buttons with the key %s, and a bot has only %s: give bots and workers the same REFERENCE_KEYS",
-				keys[0], strings.Join(theirs, ", "))
+			return fmt.Sprintf("this worker seals buttons with the key %s, and a bot has only %s: give bots and workers the same REFERENCE_KEYS",
+				keys[0], strings.Join(theirs, ", ")), nil
 		}
 	}
-	return err
+	return "", err
 }
 
 // polling are the keys of those who poll for activities. Who does not name any, a worker of another program say, is left

@@ -49,22 +49,25 @@ func TestCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fake{"queue": tc.workers, BotQueue("queue"): tc.bots}
-			holds := func(err error, want []string) {
+			holds := func(check func(context.Context, Temporal, string, []string) (string, error), want []string) {
 				t.Helper()
-				if (err != nil) != (want != nil) {
-					t.Fatalf("%v, want %q", err, want)
+				wrong, err := check(t.Context(), f, "queue", tc.keys)
+				if err != nil || (wrong != "") != (want != nil) {
+					t.Fatalf("%q, %v, want %q", wrong, err, want)
 				}
 				for _, s := range want {
-					if !strings.Contains(err.Error(), s) {
-						t.Errorf("%v does not say %q", err, s)
+					if !strings.Contains(wrong, s) {
+						t.Errorf("%q does not say %q", wrong, s)
 					}
 				}
 			}
-			holds(CheckBot(t.Context(), f, "queue", tc.keys), tc.bot)
-			holds(CheckWorker(t.Context(), f, "queue", tc.keys), tc.worker)
+			holds(CheckBot, tc.bot)
+			holds(CheckWorker, tc.worker)
 		})
 	}
-	if CheckBot(t.Context(), fake(nil), "queue", []string{a}) == nil || CheckWorker(t.Context(), fake(nil), "queue", []string{a}) == nil {
-		t.Error("no error where Temporal does not answer")
+	for name, check := range map[string]func(context.Context, Temporal, string, []string) (string, error){"bot": CheckBot, "worker": CheckWorker} {
+		if wrong, err := check(t.Context(), fake(nil), "queue", []string{a}); wrong != "" || err == nil {
+			t.Errorf("%s, while Temporal does not answer: %q, %v", name, wrong, err)
+		}
 	}
 }

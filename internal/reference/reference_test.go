@@ -527,7 +527,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add(string(encode(full())))
 	f.Add(string([]byte{tagRoleUser, 1, 'U', tagRole, 1, 'A', tagRoleChannel, 0, tagReason, 0}))
 	for _, seed := range []string{
-		"", "v1", "v1..", "v2.x.y", "v1." + id + ".", "v1." + id + ".AAAA", sealed, sealed[:len(sealed)-1], sealed + "A", sealed + "\n", " " + sealed, strings.Replace(sealed, id, keys.IDs()[1], 1),
+		"", "v1", "v1..", "v2.x.y", "v1." + id + ".", "v1." + id + ".AAAA", sealed, sealed[:len(sealed)-1], sealed[:len(sealed)-1] + "x", sealed + "A",
+		sealed + "\n", sealed[:50] + "\r" + sealed[50:], " " + sealed, strings.Replace(sealed, id, keys.IDs()[1], 1),
 	} {
 		f.Add(seed)
 	}
