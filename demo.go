@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
 
 	"countersign/bot"
 	"countersign/internal/config"
@@ -68,6 +69,8 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 		}
 		defer func() { err = errors.Join(err, server.Stop()) }()
 		cfg.Temporal.HostPort = server.Address
+		// The keys, certificates and headers of another server are not for this one.
+		cfg.Temporal.Credentials, cfg.Temporal.HeadersProvider, cfg.Temporal.ConnectionOptions = nil, nil, client.ConnectionOptions{}
 		temporalUI = "http://" + server.UIAddress
 	}
 

@@ -75,12 +75,13 @@ func connect(environ []string, stderr io.Writer) cli.Connect {
 			return cli.Client{}, nil, setupError{err}
 		}
 		cfg.LogLevel = max(cfg.LogLevel, slog.LevelWarn)
-		soon, stop := context.WithTimeoutCause(ctx, answerWithin, fmt.Errorf("temporal at %s does not answer: set TEMPORAL_ADDRESS", cfg.Temporal.HostPort))
+		soon, stop := context.WithTimeout(ctx, answerWithin)
 		defer stop()
 		c, err := connectTemporal(soon, cfg, logger(cfg, stderr), nil)
 		switch {
-		case err != nil && soon.Err() != nil:
-			return cli.Client{}, nil, context.Cause(soon)
+		case err != nil && soon.Err() != nil && ctx.Err() == nil:
+			return cli.Client{}, nil, fmt.Errorf("temporal at %s is not reachable: %w: set TEMPORAL_ADDRESS, and TEMPORAL_TLS or its like where the server wants TLS",
+				cfg.Temporal.HostPort, err)
 		case err != nil:
 			return cli.Client{}, nil, err
 		}
@@ -314,15 +315,21 @@ func tokenError(err error) error {
 	return fmt.Errorf("slack refuses SLACK_BOT_TOKEN (%s): install the app again and copy its Bot User OAuth Token", code)
 }
 
-// insist tries until the part is reached, ctx ends, or the error is permanent.
+// insist tries until the part is reached, ctx ends, or the error is permanent. Where ctx ends, the error is that of the last
+// try.
 func insist[T any](ctx context.Context, l *slog.Logger, h *health.Health, part, address string, try func() (T, error)) (T, error) {
 	waiting := part + " is not reachable, waiting"
+	var last error
 	v, err := backoff.Retry(ctx, try, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+		last = err
 		h.Set(part, errors.New(waiting))
 		l.Warn(waiting, "address", address, "next_try", next.Round(time.Millisecond), "err", err)
 	}))
-	if err == nil {
+	switch {
+	case err == nil:
 		h.Set(part, nil)
+	case ctx.Err() != nil && last != nil:
+		err = last
 	}
 	return v, err
 }

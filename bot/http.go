@@ -106,7 +106,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, no.sentence, no.status)
 		return
 	case k == probe:
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", jsonType)
 		_, _ = w.Write(payload)
 		return
 	}
@@ -250,7 +250,7 @@ func (b *Bot) respond(w http.ResponseWriter, r reply, then func(func(context.Con
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", jsonType)
 	if err := json.NewEncoder(w).Encode(r.body); err != nil {
 		b.Log.Warn("answer Slack", "err", err)
 	}

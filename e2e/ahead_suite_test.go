@@ -38,10 +38,16 @@ func TestFaults(t *testing.T) {
 		seed = rand.Uint64N(1e6) + 1
 	}
 	fmt.Printf("TestFaults: seed %d, %d approvals\n", seed, *faultsApprovals)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("to have it again: make faults APPROVALS=%d SEED=%d", *faultsApprovals, seed)
+		}
+	})
 	all := plan(seed, *faultsApprovals)
 	last := all[len(all)-1].after
-	const tail = 6 * time.Minute // what dies last is mended by then
-	ctx, stop := context.WithTimeout(t.Context(), last+tail)
+	const tail = 6 * time.Minute // What dies last is mended by then.
+	until := time.Now().Add(last + tail)
+	ctx, stop := context.WithDeadline(t.Context(), until.Add(time.Minute))
 	defer stop()
 
 	server, o := ownTemporal(t)
@@ -55,46 +61,41 @@ func TestFaults(t *testing.T) {
 			s.keep("worker", n)
 		}
 		s.running.Go(func() {
-			for !s.over.Load() && s.wait(100*time.Millisecond) {
+			for !s.over.Load() && s.wait(150*time.Millisecond) {
 				s.look()
 			}
 		})
 	}
 
 	begin := time.Now().Add(3 * time.Second) // for the processes to start
-	var asking, falling sync.WaitGroup
+	var asking sync.WaitGroup
 	for _, a := range all {
 		asking.Go(func() { suites[a.mode].asks(a, begin) })
 	}
-	var temporals int
+	temporals := 0
 	for _, b := range blows(seed, last) {
-		falling.Go(func() {
-			select {
-			case <-time.After(time.Until(begin.Add(b.at))):
-			case <-ctx.Done():
-				return
+		select {
+		case <-time.After(time.Until(begin.Add(b.at))):
+		case <-ctx.Done():
+			t.Fatalf("seed %d: the time is over", seed)
+		}
+		t.Logf("%v: %s", b.at, b.blow)
+		if b.blow != noTemporal {
+			for _, s := range suites {
+				s.strike(b.blow)
 			}
-			t.Logf("%v: %s", b.at, b.blow)
-			if b.blow != noTemporal {
-				for _, s := range suites {
-					s.strike(b.blow)
-				}
-				return
-			}
-			_ = server.Kill()
-			temporals++ // One is killed at a time: they are planned far apart.
-			again, err := devserver.Start(ctx, o)
-			if err != nil {
-				t.Errorf("start Temporal again: %v", err)
-				return
-			}
-			t.Cleanup(func() { _ = again.Stop() })
-			server = again
-		})
+			continue
+		}
+		_ = server.Kill()
+		temporals++
+		var err error
+		if server, err = devserver.Start(ctx, o); err != nil {
+			t.Fatalf("seed %d: start Temporal again: %v", seed, err)
+		}
+		t.Cleanup(func() { _ = server.Stop() })
 	}
 
 	// Calm comes when all that is planned has happened, or will not any more.
-	falling.Wait()
 	for wait := time.Now().Add(time.Minute); time.Now().Before(wait) && ctx.Err() == nil && missing(suites, all) > 0; {
 		<-time.After(100 * time.Millisecond)
 	}
@@ -109,7 +110,7 @@ func TestFaults(t *testing.T) {
 			if len(open) == 0 {
 				break
 			}
-			if !s.wait(time.Second) {
+			if !s.wait(time.Second) || time.Now().After(until) {
 				t.Errorf("seed %d: not ended: %q", seed, open)
 				break
 			}
@@ -198,7 +199,7 @@ func (s *suite) history(a *asked) (all []*historypb.HistoryEvent) {
 // logs are the lines of the processes' logs that are about a request.
 func (s *suite) logs(a *asked) string {
 	var b strings.Builder
-	for _, l := range s.dead {
+	for _, l := range s.ever {
 		for line := range strings.Lines(l.log.String()) {
 			if strings.Contains(line, a.id) || slices.ContainsFunc(a.actors, func(p *actor) bool { return strings.Contains(line, p.ID()) }) {
 				fmt.Fprintf(&b, "  %s: %s", l.name, line)

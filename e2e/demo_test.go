@@ -23,7 +23,7 @@ func TestDemo(t *testing.T) {
 	w := &world{T: t, ctx: ctx}
 	// The cache is where the Temporal CLI is, and the working directory holds a .env that is not for the demo.
 	w.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "XDG_CACHE_HOME=" + os.Getenv("XDG_CACHE_HOME"), "APPROVERS=U0NOBODY01"}
-	p := w.launch([]string{"demo", "--address", "127.0.0.1:0"})
+	p := w.launch([]string{"demo", "--address", "127.0.0.1:0"}, "TEMPORAL_API_KEY=of-another-server", "TEMPORAL_TLS=true")
 	page := w.sees(p, `Slack \(a stand-in\)\s+(http://\S+)`)[1]
 	ui := w.sees(p, `Temporal's web UI\s+http://(\S+)`)[1]
 	temporal := w.sees(p, `Temporal\s+(127\S+)`)[1]

@@ -186,7 +186,7 @@ func (w *world) dialIn(namespace, address, payloadKeys string) client.Client {
 		o.DataConverter, o.FailureConverter = codec.Converters(codec.Codec{Keys: keys})
 	}
 	o.DataConverter = noting{o.DataConverter, &w.written}
-	c, err := client.Dial(o)
+	c, err := client.NewLazyClient(o) // It connects when it is used: on a busy machine that may take a while.
 	w.must(err)
 	w.Cleanup(c.Close)
 	return c

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -249,6 +250,7 @@ func TestInjectionInARequest(t *testing.T) {
 // The slash commands and their form, with all that can be typed there.
 func TestInjectionInCommands(t *testing.T) {
 	bothModes(t, func(w *world) {
+		w.patience(3 * time.Minute)
 		w.start("run")
 		alice, bob := w.as("alice", "general"), w.as("bob", "general")
 		seen := map[string]bool{}

@@ -133,36 +133,36 @@ func textsIn(value any) []string {
 	if json.Unmarshal(b, &plain) != nil {
 		return nil
 	}
-	return slices.DeleteFunc(stringsIn(plain, ""), ofContract)
+	// These have the program's own words, in [heard] and [workflows.Result].
+	own := []string{"Kind", "Message", "note"}
+	return slices.DeleteFunc(stringsIn(plain, func(key string) bool { return !slices.Contains(own, key) }), ofContract)
 }
 
-// stringsIn are the strings in a JSON value; key limits them to those that stand at it in an object, unless it is empty.
-func stringsIn(value any, key string) (all []string) {
-	switch v := value.(type) {
-	case string:
-		if key == "" {
-			all = append(all, v)
-		}
-	case []any:
-		for _, e := range v {
-			all = append(all, stringsIn(e, key)...)
-		}
-	case map[string]any:
-		for k, e := range v {
-			s, ok := e.(string)
-			switch {
-			case ok && k == key:
-				all = append(all, s)
-			case key != "" || !slices.Contains([]string{"Kind", "Message", "note"}, k): // The program's own words, in [heard] and [workflows.Result].
-				all = append(all, stringsIn(e, key)...)
+// stringsIn are the strings in a JSON value that stand at such keys; the key of what stands in no object is empty.
+func stringsIn(value any, at func(key string) bool) (all []string) {
+	var walk func(key string, value any)
+	walk = func(key string, value any) {
+		switch v := value.(type) {
+		case string:
+			if at(key) {
+				all = append(all, v)
+			}
+		case []any:
+			for _, e := range v {
+				walk(key, e)
+			}
+		case map[string]any:
+			for k, e := range v {
+				walk(k, e)
 			}
 		}
 	}
+	walk("", value)
 	return all
 }
 
 // data is text that nobody can recognise a request by: Slack's IDs, hashes and UUIDs, numbers, times and durations.
-var data = regexp.MustCompile(`^([A-Z][A-Z0-9]{8,}|[0-9a-f]{32,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[-0-9.:TZ+]+|([0-9.]+[a-zµ]+)+)$`)
+var data = regexp.MustCompile(`^([A-Z]0[A-Z0-9]{6,}|[0-9a-f]{32,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[-0-9.:TZ+]+|([0-9.]+[a-zµ]+)+)$`)
 
 // ofContract reports whether a text is a word of the program's contract, or data.
 func ofContract(text string) bool {
@@ -199,8 +199,9 @@ func typed(deliveries []slacksim.Delivery) (all []string) {
 			continue // It was made to be no payload.
 		}
 		all = append(all, p.Text)
-		all = append(all, stringsIn(p.View.State.Values, "value")...)
-		all = append(all, stringsIn(p.State.Values, "value")...)
+		for _, values := range []any{p.View.State.Values, p.State.Values} {
+			all = append(all, stringsIn(values, func(key string) bool { return key == "value" })...)
+		}
 	}
 	return slices.DeleteFunc(all, ofContract)
 }
@@ -225,11 +226,12 @@ var patterns = []forbidden{
 	{what: "a response URL", pattern: regexp.MustCompile(`/response/|(?i:hooks\.slack\.com/)`)},
 	{what: "a socket's ticket", pattern: regexp.MustCompile(`\bticket=`)},
 	{what: "a task token", pattern: regexp.MustCompile(`(?i)\btask[-_ ]?token\b`)},
+	{what: "a private key", pattern: regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY`)},
 	{what: "a credential of an HTTP header", pattern: regexp.MustCompile(`(?i)\bbearer [^ ]`)},
 }
 
 // secretVariables are the names of those variables that hold secrets.
-var secretVariables = regexp.MustCompile(`_(?:TOKEN|SECRET|KEY|KEYS|AUTH|AUTHORIZATION)$`)
+var secretVariables = regexp.MustCompile(`_(?:TOKEN|SECRET|KEY|KEYS|KEY_DATA|AUTH)$`)
 
 // inEnvironment are the secrets in a process's environment.
 func inEnvironment(env []string) (all []forbidden) {
@@ -238,9 +240,9 @@ func inEnvironment(env []string) (all []forbidden) {
 		if !secretVariables.MatchString(name) {
 			continue
 		}
-		for part := range strings.SplitSeq(value, ",") {
+		for _, part := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == '\n' }) {
 			part = strings.TrimSpace(part)
-			if part == "" {
+			if part == "" || strings.HasPrefix(part, "-----") { // of PEM
 				continue
 			}
 			all = append(all, forbidden{what: name, text: part})
@@ -264,10 +266,13 @@ const (
 	window   = 20
 )
 
+// ids are what names workflows and questions in logs: people write them in commands.
+var ids = regexp.MustCompile(`[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b(?:approval|greet|request)-[0-9a-z]{12,}\b|\b[A-Z2-7]{6}-\d+\b`)
+
 // pieces are the parts of a text that stand in a log as they are, however it is quoted there.
 func pieces(text string) (all []string) {
 	quoted := func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune("\"\\<>&`'", r) }
-	for _, part := range strings.FieldsFunc(text, quoted) {
+	for _, part := range strings.FieldsFunc(ids.ReplaceAllString(text, "\n"), quoted) {
 		for runes := []rune(part); len(runes) > 0; {
 			n := len(runes)
 			if n >= 2*window {
@@ -439,9 +444,9 @@ func shownIn(value any) []string {
 	default:
 		plain = v
 	}
-	all := stringsIn(plain, "text")
+	all := stringsIn(plain, func(key string) bool { return key == "text" })
 	if o, ok := plain.(map[string]any); ok { // What is said beside the inputs of a form.
-		all = append(all, stringsIn(o["errors"], "")...)
+		all = append(all, stringsIn(o["errors"], func(string) bool { return true })...)
 	}
 	return all
 }
@@ -545,9 +550,9 @@ func TestSearch(t *testing.T) {
 		t.Fatal(err)
 	}
 	long := strings.Repeat("An almond sweet, ", 20)
-	all := append(slices.Clone(patterns), inEnvironment([]string{"REFERENCE_KEYS=" + key, "PAYLOAD_KEYS=" + reference.NewKey() + ", " + key, "TEMPORAL_API_KEY=s3cret", "LOG_LEVEL=debug"})...)
+	all := append(slices.Clone(patterns), inEnvironment([]string{"REFERENCE_KEYS=" + key, "PAYLOAD_KEYS=" + reference.NewKey() + ", " + key, "TEMPORAL_API_KEY=s3cret", "TEMPORAL_TLS_CLIENT_KEY_DATA=-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGd\n-----END EC PRIVATE KEY-----\n", "LOG_LEVEL=debug"})...)
 	all = append(all, triggers([]slacksim.Delivery{{TriggerID: "12345.98765.abcd2358fdea"}, {}})...)
-	all = append(all, textsOf(append([]string{"World", "Europe", long}, textsIn(map[string]any{"title": "Buy \"marzipan\"\nand <nougat>", "deadline": "24h", "reject_reason": "optional"})...)...)...)
+	all = append(all, textsOf(append([]string{"World", "Europe", "show 9e1e8ee5-9bdc-4283-a7ed-cd388f58f94f", "K5ILRT-1", long}, textsIn(map[string]any{"title": "Buy \"marzipan\"\nand <nougat>", "deadline": "24h", "reject_reason": "optional"})...)...)...)
 	formats := map[string]func(*bytes.Buffer) slog.Handler{
 		"text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
 		"json": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
@@ -566,6 +571,8 @@ func TestSearch(t *testing.T) {
 			"wss://slack/link/?ticket=1&app_id=2":                 "ticket",
 			"trigger=12345.98765.abcd2358fdea":                    "trigger ID",
 			"TaskToken: abc":                                      "task token",
+			"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE":            "private key",
+			"line: MHcCAQEEIIGd":                                  "TEMPORAL_TLS_CLIENT_KEY_DATA",
 			"keys3cret_":                                          "TEMPORAL_API_KEY",
 			"Authorization: Bearer abc":                           "header",
 			key:                                                   "_KEYS",
@@ -592,7 +599,7 @@ func TestSearch(t *testing.T) {
 			}
 		}
 		for _, fine := range []string{
-			"xoxb- and xapp- are how tokens begin", "v1.abc", "TheWorldOver", "optional 24h", "responses", "Sweet",
+			"xoxb- and xapp- are how tokens begin", "v1.abc", "TheWorldOver", "optional 24h", "responses", "Sweet", "9e1e8ee5-9bdc-4283-a7ed-cd388f58f94f", "K5ILRT-1-decision-1",
 		} {
 			if found := leaks(line(fine), all); len(found) > 0 {
 				t.Errorf("in %s %q is taken for a secret: %q", format, fine, found)

@@ -34,8 +34,7 @@ func (w *world) shell(stdin string, args []string, env ...string) *shell {
 			c.Env = append(c.Env, v)
 		}
 	}
-	w.written.add(args...)
-	w.written.add(textsIn(json.RawMessage(stdin))...) // of what is no JSON is nothing
+	w.gives(stdin, args)
 	c.Dir, c.Stdin, c.Stdout, c.Stderr = w.TempDir(), strings.NewReader(stdin), c.out, c.err
 	w.must(c.Start())
 	go func() {

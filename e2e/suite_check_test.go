@@ -351,7 +351,9 @@ func (e evidence) away(c *click) bool {
 	if c.taker == nil || !c.taker.killed.IsZero() && c.taker.killed.Before(until) {
 		return true
 	}
-	if slices.ContainsFunc(e.cut, func(t time.Time) bool { return t.After(c.at.Add(-time.Second)) && t.Before(c.at.Add(4*time.Second)) }) {
+	if slices.ContainsFunc(e.cut, func(t time.Time) bool {
+		return t.After(c.Sent.Add(-500*time.Millisecond)) && t.Before(c.Sent.Add(c.Took))
+	}) {
 		return true
 	}
 	return slices.ContainsFunc(e.slack.Calls, func(o slacksim.Call) bool {

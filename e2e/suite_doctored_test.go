@@ -119,7 +119,7 @@ func (s *sound) clicked(p *actor, second int, d slacksim.Delivery) *click {
 	return &click{of: s.request, person: p.ID(), name: p.name, wants: p.outcome, at: d.Sent, Delivery: d, taker: &life{}}
 }
 
-// says replaces what the card says.
+// card replaces what the card says.
 func (s *sound) card(text string) { s.slack.Messages[0].Text = text }
 
 // The check counts what is off, each under its figure, and nothing else.
@@ -208,7 +208,7 @@ func TestFaultsAreSeen(t *testing.T) {
 			s.clicks[0].Acked, s.clicks[0].taker = false, nil
 		}, nil},
 		"not acknowledged, for the socket was cut": {func(s *sound) {
-			s.clicks[0].Acked, s.cut = false, []time.Time{s.clicks[0].at.Add(time.Second)}
+			s.clicks[0].Acked, s.clicks[0].Took, s.cut = false, 3*time.Second, []time.Time{s.clicks[0].at.Add(time.Second)}
 		}, nil},
 		"no form, and not a word": {func(s *sound) {
 			s.clicks[0].asks = true

@@ -74,9 +74,16 @@ func (s *suite) posted(a *asked) bool {
 
 // ended reports whether the workflow is closed; where Temporal does not say, it is not.
 func (s *suite) ended(a *asked) bool {
+	if !a.closed.Load() {
+		a.closed.Store(s.closed(a.id))
+	}
+	return a.closed.Load()
+}
+
+func (s *suite) closed(workflowID string) bool {
 	ctx, stop := context.WithTimeout(s.ctx, 5*time.Second)
 	defer stop()
-	d, err := s.temporal.DescribeWorkflowExecution(ctx, a.id, "")
+	d, err := s.temporal.DescribeWorkflowExecution(ctx, workflowID, "")
 	return err == nil && d.GetWorkflowExecutionInfo().GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
 }
 
@@ -246,12 +253,10 @@ func (s *suite) openOnes() (ids []string) {
 		return append(ids, err.Error())
 	}
 	for _, e := range list.GetExecutions() {
+		// The list is a moment old.
 		if id := e.GetExecution().GetWorkflowId(); !slices.Contains(ids, id) && !s.closed(id) {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
-
-// closed reports whether a workflow is closed that the list, which is a moment old, says is not.
-func (s *suite) closed(id string) bool { return s.ended(&asked{id: id}) }

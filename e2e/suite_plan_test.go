@@ -30,6 +30,8 @@ const (
 	terminated story = "terminated"
 )
 
+var stories = []story{terminated, inputs, reason, two, roles, withdrawn, race, cancelled, expires, anyone, greeting, one}
+
 // point is where a process is killed: at a call, by what it says, before the other side has it or after it has carried it
 // out and before it answers.
 type point struct {
@@ -65,6 +67,9 @@ var points = []point{
 	{name: beforeAck, kinds: deciding},
 }
 
+// slow is how many of them are mended only when Temporal gives an attempt up, after 90 s or more.
+const slow = 8
+
 // beforeAck is the point of a call that no process makes: its bot is killed when Slack is about to have the answer.
 const beforeAck = "before the acknowledgement"
 
@@ -98,6 +103,7 @@ type asked struct {
 	actors []*actor
 
 	acting atomic.Int32 // those who have not stopped
+	closed atomic.Bool  // so is its workflow
 }
 
 // title is what its card says.
@@ -158,23 +164,27 @@ func plan(seed uint64, n int) []*asked {
 		r := dice(seed, "request", i)
 		a := &asked{
 			n: i, id: fmt.Sprintf("faults-%d-%04d", seed, i), label: fmt.Sprintf("Request %04d of %d", i, seed),
-			mode: []mode{socketMode, httpMode}[i%2], place: fmt.Sprintf("room-%d", r.IntN(n/8+2)),
+			mode: []mode{socketMode, httpMode}[(uint64(i)+seed)%2], place: fmt.Sprintf("room-%d", r.IntN(n/8+2)),
 			after: time.Duration(i)*pace + between(r, 0, pace),
 		}
-		// The first ones have each point once, and then every other request has any.
+		// The first ones have each point once. Of the others every second has any, but none that is mended slowly among the
+		// last.
 		switch {
 		case i < len(points):
 			a.kill = &points[i]
-		case r.IntN(2) == 0:
+		case i < len(points)+len(stories) || r.IntN(2) == 0:
+		case n-i < 60:
+			a.kill = &points[slow+r.IntN(len(points)-slow)]
+		default:
 			a.kill = &points[r.IntN(len(points))]
 		}
 		switch {
 		case a.kill != nil:
 			a.kind = oneOf(r, a.kill.kinds...)
-		case i < len(points)+12: // so that there is one of each
-			a.kind = []story{terminated, inputs, reason, two, roles, withdrawn, race, cancelled, expires, anyone, greeting, one}[i-len(points)]
+		case i < len(points)+len(stories): // one of each
+			a.kind = stories[i-len(points)]
 		default:
-			a.kind = oneOf(r, one, anyone, race, two, roles, reason, inputs, greeting, expires, withdrawn, cancelled, terminated)
+			a.kind = oneOf(r, stories...)
 		}
 		wants := []workflows.Outcome{workflows.Approved}
 		apart := between(r, 0, 3*time.Second)

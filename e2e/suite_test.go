@@ -58,7 +58,7 @@ type suite struct {
 
 	mu      sync.Mutex
 	lives   map[string]*life // by the process's name: the one that runs
-	dead    []*life
+	ever    []*life          // in their order
 	sockets map[int]*life
 	taken   map[string]*life // by a delivery's trigger
 	cut     []time.Time      // when sockets were
@@ -147,6 +147,9 @@ func (s *suite) wait(d time.Duration) bool {
 func (s *suite) look() {
 	now := &sight{State: s.sim.State(), cards: map[int]slacksim.Message{}}
 	for _, m := range now.Messages {
+		if m.To != "" || m.ThreadTS != "" {
+			continue
+		}
 		if a := s.all[about(m.Text)]; a != nil && isCard(m, a) {
 			if _, ok := now.cards[a.n]; !ok {
 				now.cards[a.n] = m
@@ -214,7 +217,7 @@ func (s *suite) launch(role, name, way string) (*life, error) {
 		return nil, err
 	}
 	s.lives[name] = l
-	s.dead = append(s.dead, l)
+	s.ever = append(s.ever, l)
 	go func() {
 		defer close(l.ended)
 		_ = l.Wait()
@@ -237,7 +240,7 @@ func (s *suite) end() {
 		l.kill()
 	}
 	s.running.Wait()
-	for _, l := range s.dead {
+	for _, l := range s.ever {
 		if strings.Contains(l.log.String(), "DATA RACE") {
 			s.Errorf("%s has a data race:\n%s", l.name, l.log)
 		}

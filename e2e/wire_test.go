@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -29,7 +31,8 @@ func wayTo(address string, see func(w http.ResponseWriter, r *http.Request, next
 			r.SetURL(&url.URL{Scheme: "http", Host: address})
 		},
 		Transport:     &http.Transport{Protocols: plain},
-		FlushInterval: -1, // as it comes: a stream has no length
+		FlushInterval: -1,                         // as it comes: a stream has no length
+		ErrorLog:      log.New(io.Discard, "", 0), // A process that ends drops its polls.
 		// Whoever called sees it; it need not be printed.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}

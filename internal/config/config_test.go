@@ -211,6 +211,7 @@ func TestFaults(t *testing.T) {
 		"codec without host":     {[]string{"TEMPORAL_CODEC_ENDPOINT=http:///secret"}, []string{"TEMPORAL_CODEC_ENDPOINT is not"}},
 		"codec garbled":          {[]string{"TEMPORAL_CODEC_ENDPOINT=https://me:secret%zz@codec.example/"}, []string{"TEMPORAL_CODEC_ENDPOINT is not"}},
 		"codec auth alone":       {[]string{"TEMPORAL_CODEC_AUTH=Bearer secret"}, []string{"TEMPORAL_CODEC_ENDPOINT is missing, and TEMPORAL_CODEC_AUTH is set: set both, or none"}},
+		"API key in plain text":  {[]string{"TEMPORAL_API_KEY=k", "TEMPORAL_TLS=false"}, []string{"TEMPORAL_API_KEY would be sent in plain text"}},
 		"deployment alone":       {[]string{"TEMPORAL_DEPLOYMENT_NAME=x"}, []string{"TEMPORAL_WORKER_BUILD_ID is missing, and TEMPORAL_DEPLOYMENT_NAME is set: set both, or none"}},
 		"deployment with a dot":  {[]string{"TEMPORAL_DEPLOYMENT_NAME=x.y", "TEMPORAL_WORKER_BUILD_ID=v1.2.3"}, []string{"TEMPORAL_DEPLOYMENT_NAME has a dot or a colon: use letters"}},
 		"build ID alone":         {[]string{"TEMPORAL_WORKER_BUILD_ID=x"}, []string{"TEMPORAL_DEPLOYMENT_NAME is missing, and TEMPORAL_WORKER_BUILD_ID is set: set both, or none"}},

@@ -243,8 +243,9 @@ func (s *Server) overHTTP(ctx context.Context, requestURL string, o outgoing) ou
 	return outcome{body: response, status: status}
 }
 
-// sendSigned posts as Slack does, signed at the real time as the workspace's clock has it, and returns the answer as JSON. Slack sends no body twice
-// with one signature, but ours may be equal within a second: such a one is signed for the next free second.
+// sendSigned posts as Slack does, signed at the real time as the workspace's clock has it, and returns the answer as
+// JSON. Slack sends no body twice with one signature, but ours may be equal within a second: such a one is signed for the
+// next free second.
 // See https://docs.slack.dev/authentication/verifying-requests-from-slack.
 func (s *Server) sendSigned(ctx context.Context, to string, header http.Header, body string) (json.RawMessage, int, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(body))
