@@ -161,8 +161,9 @@ func stringsIn(value any, at func(key string) bool) (all []string) {
 	return all
 }
 
-// data is text that nobody can recognise a request by: Slack's IDs, hashes and UUIDs, numbers, times and durations.
-var data = regexp.MustCompile(`^([A-Z]0[A-Z0-9]{6,}|[0-9a-f]{32,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[-0-9.:TZ+]+|([0-9.]+[a-zµ]+)+)$`)
+// data is text that nobody can recognise a request by: IDs of Slack's and of questions, hashes and UUIDs, numbers, times and
+// durations.
+var data = regexp.MustCompile(`^([A-Z2-7]{6}|[A-Z]0[A-Z0-9]{6,}|[0-9a-f]{32,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[-0-9.:TZ+]+|([0-9.]+[a-zµ]+)+)$`)
 
 // ofContract reports whether a text is a word of the program's contract, or data.
 func ofContract(text string) bool {
@@ -278,7 +279,7 @@ func pieces(text string) (all []string) {
 			if n >= 2*window {
 				n = window
 			}
-			if piece := strings.TrimSpace(string(runes[:n])); len([]rune(piece)) >= shortest && !data.MatchString(piece) {
+			if piece := strings.TrimSpace(string(runes[:n])); len([]rune(piece)) >= shortest && !ofContract(piece) {
 				all = append(all, piece)
 			}
 			runes = runes[n:]
@@ -552,7 +553,7 @@ func TestSearch(t *testing.T) {
 	long := strings.Repeat("An almond sweet, ", 20)
 	all := append(slices.Clone(patterns), inEnvironment([]string{"REFERENCE_KEYS=" + key, "PAYLOAD_KEYS=" + reference.NewKey() + ", " + key, "TEMPORAL_API_KEY=s3cret", "TEMPORAL_TLS_CLIENT_KEY_DATA=-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGd\n-----END EC PRIVATE KEY-----\n", "LOG_LEVEL=debug"})...)
 	all = append(all, triggers([]slacksim.Delivery{{TriggerID: "12345.98765.abcd2358fdea"}, {}})...)
-	all = append(all, textsOf(append([]string{"World", "Europe", "show 9e1e8ee5-9bdc-4283-a7ed-cd388f58f94f", "K5ILRT-1", long}, textsIn(map[string]any{"title": "Buy \"marzipan\"\nand <nougat>", "deadline": "24h", "reject_reason": "optional"})...)...)...)
+	all = append(all, textsOf(append([]string{"World", "Europe", "extend 9e1e8ee5-9bdc-4283-a7ed-cd388f58f94f", "K5ILRT-1", long}, textsIn(map[string]any{"title": "Buy \"marzipan\"\nand <nougat>", "deadline": "24h", "reject_reason": "optional"})...)...)...)
 	formats := map[string]func(*bytes.Buffer) slog.Handler{
 		"text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
 		"json": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
@@ -599,7 +600,7 @@ func TestSearch(t *testing.T) {
 			}
 		}
 		for _, fine := range []string{
-			"xoxb- and xapp- are how tokens begin", "v1.abc", "TheWorldOver", "optional 24h", "responses", "Sweet", "9e1e8ee5-9bdc-4283-a7ed-cd388f58f94f", "K5ILRT-1-decision-1",
+			"xoxb- and xapp- are how tokens begin", "v1.abc", "TheWorldOver", "optional 24h", "responses", "Sweet", "change=extend", "9e1e8ee5-9bdc-4283-a7ed-cd388f58f94f", "K5ILRT-1-decision-1",
 		} {
 			if found := leaks(line(fine), all); len(found) > 0 {
 				t.Errorf("in %s %q is taken for a secret: %q", format, fine, found)
@@ -658,6 +659,7 @@ func (w *world) refusing(refused map[string]string) {
 	slack, err := url.Parse(w.url)
 	w.must(err)
 	forward := httputil.NewSingleHostReverseProxy(slack)
+	forward.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) }
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if word := refused[path.Base(r.URL.Path)]; word != "" {
 			body, err := io.ReadAll(r.Body)
