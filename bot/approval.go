@@ -231,16 +231,16 @@ func (b *Bot) listRequests(ctx context.Context, c command) reply {
 	asked := b.page(ctx, v, all.now, all.Open, 0, listRows, v.asked)
 	waiting.Truncated, asked.Truncated = all.OpenCut, all.OpenCut
 	for most := listRows; ; most-- {
-		if text := listText(waiting, asked, most); most == 0 || fits(text) {
+		if text := listText(waiting, asked, most); most == 0 || fits(text, answerBytes) {
 			return answer(text)
 		}
 	}
 }
 
-// fits reports whether Slack takes that answer.
-func fits(text string) bool {
+// fits reports whether a text has at most so many bytes as JSON.
+func fits(text string, limit int) bool {
 	b, err := json.Marshal(text)
-	return err == nil && len(b) <= answerBytes
+	return err == nil && len(b) <= limit
 }
 
 // listText shows at most so many requests of each kind, as mrkdwn.
@@ -292,7 +292,7 @@ func (b *Bot) showRequest(ctx context.Context, c command, id string) reply {
 			continue
 		}
 		line := card.ListLine(card.Row{Listed: f.Listed, WorkflowID: f.WorkflowID, Viewer: v.id}) + "\n"
-		if text != "" && !fits(text+line) {
+		if text != "" && !fits(text+line, answerBytes) {
 			more = true
 			continue
 		}
@@ -315,7 +315,7 @@ func (b *Bot) showRequest(ctx context.Context, c command, id string) reply {
 
 // findRequest finds the requests of the workflow with that ID.
 func (b *Bot) findRequest(ctx context.Context, c command, id string) (fs []record.Found, no refusal) {
-	if id == "" || len(id) > idLimit {
+	if id == "" || len(id) > idLimit || !printable(id) {
 		return nil, refusal(noSuchRequest(id))
 	}
 	fs, ok, err := b.describe(ctx, id, "")
@@ -330,8 +330,14 @@ func (b *Bot) findRequest(ctx context.Context, c command, id string) (fs []recor
 	}
 }
 
+// printable says whether Temporal's client can ask for a workflow of that ID: it puts the ID into a header of gRPC.
+// https://grpc.io/docs/guides/metadata
+func printable(id string) bool {
+	return strings.IndexFunc(id, func(c rune) bool { return c < ' ' || c > '~' }) < 0
+}
+
 func noSuchRequest(id string) string {
-	return "There is no request `" + card.Escape(strings.ReplaceAll(id, "`", ""), 80) + "` that concerns you. `/approval list` shows those that do."
+	return "There is no request " + card.ID(card.Clean(id, 80)) + " that concerns you. `/approval list` shows those that do."
 }
 
 // changeRequest changes the request with that ID in the name of whoever typed the command.

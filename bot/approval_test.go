@@ -13,6 +13,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/slack-go/slack"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -89,11 +90,18 @@ func typed(who workflows.Person, text string) map[string]string {
 }
 
 func answered(r reply) string {
-	body, _ := r.body.(map[string]string)
+	body, _ := r.body.(map[string]any)
 	if body["response_type"] != "ephemeral" {
 		return ""
 	}
-	return body["text"]
+	var b strings.Builder
+	for _, said := range body["blocks"].([]slack.Block) {
+		b.WriteString(said.(*slack.SectionBlock).Text.Text)
+	}
+	if text, ok := body["text"]; ok && text != b.String() {
+		return fmt.Sprintf("%q, and in blocks %q", text, b.String())
+	}
+	return b.String()
 }
 
 func TestApprovalCommand(t *testing.T) {
@@ -141,7 +149,7 @@ func TestApprovalCommand(t *testing.T) {
 		"an ID in backticks":       {text: "show `mine`", says: []string{"Mine"}, looked: 1},
 		"an ID with a backtick":    {text: "show a`*b*`c", says: []string{"no request `a*b*c`"}, looked: 1},
 		"an ID with a mention":     {text: "show <!here>", says: []string{"no request `here`"}, looked: 1},
-		"an ID with a person":      {text: "show <@U0BOB00001|bob>", says: []string{"no request `<@U0BOB00001>`"}, looked: 1},
+		"an ID with a person":      {text: "show <@U0BOB00001|bob>", says: []string{"no request `&lt;@U0BOB00001&gt;`"}, looked: 1},
 		"an ID with entities":      {text: "show a&lt;!channel&gt;b", says: []string{"a&lt;!channel&gt;b"}, silent: []string{"<!channel"}, looked: 1},
 		"an ID in quotes":          {text: "“show mine”", says: []string{"Mine"}, looked: 1},
 		"an ID as long as can be":  {text: "show " + strings.Repeat("x", idLimit), says: []string{"no request"}, looked: 1},

@@ -180,7 +180,7 @@ func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sen
 	err := errors.New("no response URL")
 	switch {
 	case i.atHome():
-		err = b.Slack.OpenModal(ctx, i.TriggerID, card.Notified(sentence))
+		err = b.Slack.OpenModal(ctx, i.TriggerID, card.Notified(sentence, card.Mrkdwn))
 	case i.ResponseURL != "":
 		if err = b.checkResponseURL(i.ResponseURL); err == nil {
 			err = insist(ctx, func(ctx context.Context) error { return b.Slack.AnswerURL(ctx, i.ResponseURL, sentence) })

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -33,8 +32,7 @@ func (b *Bot) menu(ctx context.Context, i interaction, chosen workflows.ChangeKi
 		b.Log.Info("refuse the menu", "workflow_id", ref.WorkflowID, "change", chosen, "user", i.User.ID, "reason", string(no))
 		return b.tell(ctx, i, i.card(), string(no))
 	case chosen == card.MenuShow:
-		id := card.Escape(strings.ReplaceAll(ref.WorkflowID, "`", ""), idLimit)
-		return b.tell(ctx, i, i.card(), "The ID of this request is `"+id+"`: `/approval help` says what to do with it.")
+		return b.tell(ctx, i, i.card(), "The ID of this request is "+card.ID(ref.WorkflowID)+": `/approval help` says what to do with it.")
 	case chosen == workflows.Withdraw && i.User.ID != ref.Requester:
 		return b.tell(ctx, i, i.card(), "Only who asked for this can withdraw it.")
 	}

@@ -259,7 +259,7 @@ func checkReplaced(t *testing.T, r reply, says string) {
 		err = json.Unmarshal(shown, &blocks)
 	}
 	if err != nil || !r.ack || body["response_action"] != "update" || v.CallbackID != card.CallbackTold || v.Submit != nil ||
-		len(blocks) != 1 || blocks[0].Text.Type != "mrkdwn" || !strings.Contains(blocks[0].Text.Text, says) || strings.Contains(blocks[0].Text.Text, "10.0.0.7") {
+		len(blocks) != 1 || blocks[0].Text.Type != "plain_text" || !strings.Contains(blocks[0].Text.Text, says) || strings.Contains(blocks[0].Text.Text, "10.0.0.7") {
 		t.Errorf("answered %v (acknowledged %v) with %s, want the modal to say %q", body, r.ack, shown, says)
 	}
 }
@@ -312,7 +312,7 @@ func TestSubmitChange(t *testing.T) {
 		},
 		"refused with what is no sentence of ours": {
 			who: bob, callback: card.CallbackChange, action: workflows.Withdraw, want: &workflows.Change{Kind: workflows.Withdraw},
-			temporal: &fakeTemporal{answers: []error{notChanged("No, <!channel> & co.")}}, says: "No, &lt;!channel&gt; &amp; co.",
+			temporal: &fakeTemporal{answers: []error{notChanged("No, <!channel> & co.")}}, says: "No, <!channel> & co.",
 		},
 		"escalates": {
 			who: bob, callback: card.CallbackChange, action: workflows.Escalate, want: &workflows.Change{Kind: workflows.Escalate},

@@ -69,6 +69,8 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 	d.Option, _ = card.Option(action)
 	if action == card.ActionReject {
 		d.Outcome = workflows.Rejected
+	} else if !ref.Offers(d.Option) {
+		return b.tell(ctx, i, at, string(refuseReference))
 	}
 	switch {
 	case d.Outcome == workflows.Approved && slices.Contains(ref.Approved, d.By.ID):
@@ -161,6 +163,8 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 	var approves bool
 	if d.Option, approves = card.Option(m.Action); !approves {
 		d.Outcome = workflows.Rejected
+	} else if !ref.Offers(d.Option) {
+		return fault(i, string(refuseReference))
 	}
 	if r, ok := b.readForm(ctx, i, ref, &d); !ok {
 		return r
@@ -322,7 +326,7 @@ func (b *Bot) openForm(ctx context.Context, i interaction, v slack.ModalViewRequ
 func fault(i interaction, sentence string) reply {
 	blocks := slices.Sorted(maps.Keys(i.View.State.Values))
 	if len(blocks) == 0 {
-		view := card.Notified(card.Escape(sentence, card.TextLimit))
+		view := card.Notified(sentence, card.Bare)
 		return reply{ack: true, body: map[string]any{"response_action": "update", "view": view}}
 	}
 	return faults(map[string]string{blocks[0]: sentence})

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"countersign/internal/card"
+	"countersign/internal/slackapi"
 	"countersign/workflows"
 )
 
@@ -100,7 +101,11 @@ func notHere(command string) string {
 // answer is the reply to a command that only the person sees. text is mrkdwn.
 // https://docs.slack.dev/interactivity/implementing-slash-commands#responding_to_commands
 func answer(text string) reply {
-	return reply{ack: true, body: map[string]string{"response_type": "ephemeral", "text": text}}
+	body := map[string]any{"response_type": "ephemeral", "blocks": slackapi.Said(text), "unfurl_links": false, "unfurl_media": false}
+	if fits(text, answerBytes/2) { // Longer ones have no room to be said twice: the blocks say it, to screen readers too.
+		body["text"] = text
+	}
+	return reply{ack: true, body: body}
 }
 
 // argument reads the text of a command as a person meant it: spaces and quotation marks that keyboards put in are made

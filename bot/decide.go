@@ -189,10 +189,14 @@ func wantsMore(r workflows.Round) bool {
 }
 
 // heal closes the card of a request whose workflow is closed: nothing else will. It draws what Temporal's history says,
-// and where Temporal has none it draws nothing: the request may be open on another server.
+// and where Temporal has none it draws nothing: the request may be open on another server. at is the message that was
+// clicked. Where the history has the card's address it counts, for a click may have been made up.
 func (b *Bot) heal(ctx context.Context, at workflows.Card, a record.Activity) {
 	if at == (workflows.Card{}) || !a.WorkflowClosed {
 		return
+	}
+	if a.Card != (workflows.Card{}) {
+		at = a.Card
 	}
 	msg := card.Closed(a.Round.Request, a.Result)
 	if err := insist(ctx, func(ctx context.Context) error { return b.Slack.Update(ctx, at, msg.Text, msg.Blocks) }); err != nil {

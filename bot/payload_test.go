@@ -256,9 +256,8 @@ func TestGreet(t *testing.T) {
 			s.lookUp = tc.slack
 			b, _ := newBot(t, s, f, nil)
 			r := deliver(t, b, slashCommand, tc.payload)
-			body, _ := r.body.(map[string]string)
-			if r.ack != tc.ack || !strings.Contains(body["text"], tc.says) || tc.ack && body["response_type"] != "ephemeral" {
-				t.Errorf("answered %v with %v, want %v with %q in private", r.ack, body, tc.ack, tc.says)
+			if r.ack != tc.ack || !strings.Contains(answered(r), tc.says) {
+				t.Errorf("answered %v with %v, want %v with %q in private", r.ack, r.body, tc.ack, tc.says)
 			}
 			var want []any
 			if tc.name != "" {

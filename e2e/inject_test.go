@@ -11,8 +11,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"go.temporal.io/sdk/client"
-
 	"countersign/internal/slacksim"
 	"countersign/workflows"
 )
@@ -287,19 +285,21 @@ func TestInjectionInCommands(t *testing.T) {
 	})
 }
 
-// Outside Slack anybody gives any name, and any reason; a caller gives a workflow any ID.
+// Outside Slack anybody gives any name, and any reason; and what cannot be asked is told with what is wrong in it.
 func TestInjectionFromOutside(t *testing.T) {
 	oneMode(t, func(w *world) {
 		w.start("run", "ALLOW_OUTSIDE_DECISIONS=true")
 		alice, bob := w.as("alice", "general"), w.as("bob", "general")
 		text := evils()
 		for _, by := range []string{"<@U0EVIL0001> <!channel> *b*", "<https://evil.example|bob> `c` @here", "x  ·  Approved by bob  ·  y \u200b", "&lt;!here&gt; _i_ ~s~"} {
-			title := text(workflows.MaxTitle, 1)
-			id := w.asks("--title", title, "--text", text(workflows.MaxText, 1000), "--field", "<!here>="+text(400, 300), "--tell-requester").asked()
+			run := w.approval(workflows.Request{
+				Title: text(workflows.MaxTitle, 1), Text: text(workflows.MaxText, 1000), Requester: alice.ID(), TellRequester: true, Approvers: w.people("bob"),
+				Fields: []workflows.Field{{Label: "<!here>", Value: text(400, 300)}},
+			})
 			card := w.message("general", func(m slacksim.Message) bool {
 				return slacksim.HasButton("approve")(m) && m.ThreadTS == ""
 			})
-			w.shell("", []string{"decide", id, "--approve", "--by", by, "--reason", text(workflows.MaxReason, 900)}, "ALLOW_OUTSIDE_DECISIONS=true").ends(0)
+			w.shell("", []string{"decide", run.GetID(), "--approve", "--by", by, "--reason", text(workflows.MaxReason, 900)}, "ALLOW_OUTSIDE_DECISIONS=true").ends(0)
 			w.closed(card, "Approved by", "(outside Slack, as given)")
 			before := len(bob.Ephemerals(card.Channel))
 			w.click(bob.Force(), card, "approve", true)
@@ -307,12 +307,10 @@ func TestInjectionFromOutside(t *testing.T) {
 				w.Errorf("who clicks after %q is told %+v", by, told[before:])
 			}
 		}
-		// What cannot be asked is told to the requester, with what is wrong in it.
-		run, err := w.temporal.ExecuteWorkflow(w.ctx, client.StartWorkflowOptions{TaskQueue: w.queue, ID: w.queue + " <!channel> *x*"}, "Approval", workflows.Request{
+		run := w.approval(workflows.Request{
 			Title: "x", Channel: alice.ID(), Requester: alice.ID(), Approvers: w.people("bob"), Deadline: "<!channel> *b*",
 			Link: workflows.Link{URL: "javascript:alert(1) <https://evil.example|x> \u202e"},
 		})
-		w.must(err)
 		w.failsAs(run, workflows.ErrTypeInvalidRequest)
 		w.isInert("chat.postMessage", "chat.update", "response_url")
 	})

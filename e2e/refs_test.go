@@ -215,6 +215,8 @@ func TestSwappedReferences(t *testing.T) {
 		second := w.approval(workflows.Request{Title: "Deploy v2", Approvers: w.people("carol")})
 		bob, carol := w.as("bob", "general"), w.as("carol", "general")
 		card, other := w.card("general", "Deploy v1"), w.card("general", "Deploy v2")
+		// Until it knows its card, the workflow takes the message that is clicked for it.
+		w.seen(first, func(all []workflows.Listed) bool { return len(all) == 1 && all[0].Card.TS == card.TS })
 
 		swapped := w.buttonOf(other, "approve")
 		swapped.Value = w.buttonOf(card, "approve").Value

@@ -213,18 +213,18 @@ func (e evidence) checkPosts(f found, a *asked, account account, cards []slacksi
 	}
 }
 
-// checkRest wants nothing else twice either. What a message is for stands in its metadata.
+// checkRest wants nothing else twice either. All lines of a thread say something else.
 func (e evidence) checkRest(f found) {
-	seen := map[string]slacksim.Message{}
+	seen := map[string]bool{}
 	for _, m := range e.slack.Messages {
-		if m.Metadata == nil || m.ThreadTS == "" {
+		if m.ThreadTS == "" || m.To != "" {
 			continue
 		}
-		key := m.Channel + fmt.Sprint(m.Metadata.EventPayload["key"])
-		if first, again := seen[key]; again {
-			f["posts_doubled"] = append(f["posts_doubled"], fmt.Sprintf("a line in a thread: %q and %q", first.Text, m.Text))
+		if key := m.Channel + m.ThreadTS + m.Text; !seen[key] {
+			seen[key] = true
+		} else {
+			f["posts_doubled"] = append(f["posts_doubled"], "twice in a thread: "+m.Text)
 		}
-		seen[key] = m
 	}
 }
 
@@ -332,7 +332,7 @@ func (e evidence) checkClicks(f found, a *asked, account account, cards []slacks
 		case c.Acked && !c.asks && !said && !has(c, c.Sent.Add(c.Took+500*time.Millisecond)):
 			f.add("false_acks", a, "%s: %s; %s", c.name, c.Delivery, account)
 		case c.Acked && c.asks && !c.form && !said, !c.Acked && !c.form && !said && !e.away(c):
-			f.add("unanswered", a, "%s: %s, at %s by %s; %s", c.name, c.Delivery, c.at.Format(time.StampMilli), c.taker, account)
+			f.add("unanswered", a, "%s: %s, at %s; %s", c.name, c.Delivery, c.at.Format(time.StampMilli), account)
 		}
 	}
 	for _, p := range a.actors {
@@ -410,11 +410,14 @@ func (e evidence) tell(a *asked) string {
 	fmt.Fprintf(&b, "%s\n%s", a, short(e.histories[a.id]))
 	for _, c := range e.clicks {
 		if c.of == a {
-			killed := ""
+			by, killed := "nobody", ""
+			if c.taker != nil {
+				by = c.taker.name
+			}
 			if c.taker != nil && !c.taker.killed.IsZero() {
 				killed = ", killed at " + c.taker.killed.Format("15:04:05.000")
 			}
-			fmt.Fprintf(&b, "  %s %s: %s; form %v, by %s%s\n", c.at.Format("15:04:05.000"), c.name, c.Delivery, c.form, c.taker, killed)
+			fmt.Fprintf(&b, "  %s %s: %s; form %v, by %s%s\n", c.at.Format("15:04:05.000"), c.name, c.Delivery, c.form, by, killed)
 		}
 	}
 	people := map[string]bool{}

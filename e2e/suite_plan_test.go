@@ -259,13 +259,16 @@ func slackFault(seed uint64, method, sort string, n int) *slacksim.Fault {
 	if r.IntN(12) == 0 {
 		return &slacksim.Fault{Hang: true, Performed: performed} // for the 10 s that a call may take
 	}
-	return oneOf(r,
-		&slacksim.Fault{Status: 429, RetryAfter: time.Second}, // Slack has done nothing then
-		&slacksim.Fault{Status: 500, Performed: performed},
-		&slacksim.Fault{Status: 503, Performed: performed},
-		&slacksim.Fault{Cut: true, Performed: performed},
-		&slacksim.Fault{Error: "internal_error", Performed: performed},
-	)
+	faults := []*slacksim.Fault{
+		{Status: 429, RetryAfter: time.Second}, // Slack has done nothing then.
+		{Status: 500, Performed: performed},
+		{Status: 503, Performed: performed},
+		{Cut: true, Performed: performed},
+	}
+	if method != "response_url" { // It tells all with its HTTP status.
+		faults = append(faults, &slacksim.Fault{Error: "internal_error", Performed: performed})
+	}
+	return oneOf(r, faults...)
 }
 
 // deliveryFault is what a person's n-th click meets on its way.

@@ -112,6 +112,9 @@ func (a *Activities) PostLine(ctx context.Context, l workflows.Line) ([]string, 
 		j.mark.Posting = l.At
 	}
 	exec := activity.GetInfo(ctx).WorkflowExecution
+	if l.WorkflowID != "" {
+		exec.ID, exec.RunID = l.WorkflowID, l.RunID
+	}
 	m := slackapi.Message{
 		Channel: l.Card.Channel, Thread: l.Card.TS, Key: key("line", exec.ID, exec.RunID, l.ActivityID, fmt.Sprint(l.Number)),
 	}

@@ -337,7 +337,10 @@ func (a *question) readDecision(why EndDecisionInput) {
 		a.ended, a.err, a.end = true, err, res
 		return
 	}
-	if a.know(Posted{Card: res.Card}); a.card.Card == (Card{}) && why.Outcome == "" {
+	if a.card.Card == (Card{}) { // Until who has posted it says where it is, it is taken to be what was clicked.
+		a.card.Card = res.Card
+	}
+	if a.card.Card == (Card{}) && why.Outcome == "" {
 		a.maybe = a.askedAt // Decided outside Slack, before the card's address came.
 	}
 	before := len(a.r.Decisions)

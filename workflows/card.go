@@ -47,8 +47,11 @@ type Line struct {
 	// them to the card.
 	To        string `json:"to,omitempty"`
 	Permalink string `json:"permalink,omitempty"`
-	// Again says that an earlier activity may have posted it already.
-	Again bool `json:"again,omitempty"`
+	// Again says that an earlier activity may have posted it already. WorkflowID and RunID are of the workflow that asked,
+	// where another posts it.
+	Again      bool   `json:"again,omitempty"`
+	WorkflowID string `json:"workflow_id,omitempty"`
+	RunID      string `json:"run_id,omitempty"`
 }
 
 // Closing is a request that has ended, and what is left to do about it.
@@ -106,14 +109,12 @@ func (a *question) takePosted() {
 	}
 }
 
-// know keeps where the card is.
+// know keeps where the card is, as who has posted it says.
 func (a *question) know(p Posted) {
 	if p.Card == (Card{}) {
 		return
 	}
-	if a.card.Card == (Card{}) {
-		a.card.Card = p.Card
-	}
+	a.card.Card = p.Card
 	if p.Permalink != "" {
 		a.card.Permalink = p.Permalink
 	}
@@ -269,7 +270,7 @@ func (a *question) leftLines(ctx workflow.Context) []Line {
 	}
 	lines := fitting(forThread(a.lines))
 	for i := range lines {
-		lines[i].Card = a.end.Card
+		lines[i].Card, lines[i].WorkflowID, lines[i].RunID = a.end.Card, a.info.ID, a.info.RunID
 	}
 	return lines
 }

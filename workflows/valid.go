@@ -69,6 +69,9 @@ func (r Request) Faults() []string {
 	f.text("The question of confirm", r.Confirm, MaxConfirm, false)
 	f.count("choices", len(r.Choices), MaxChoices)
 	f.choices("choice", "", r.Choices, MaxChoices)
+	for i, c := range head(r.Choices, MaxChoices) {
+		f.add(strings.EqualFold(seen(c.Label), "reject"), "The label of choice %d is Reject, as that of the button beside it, which does not approve: give it another.", i+1)
+	}
 	f.count("inputs", len(r.Inputs), MaxInputs)
 	for i, in := range head(r.Inputs, MaxInputs) {
 		f.input(i+1, in)
@@ -343,11 +346,17 @@ func isDecimal(s string) bool {
 }
 
 // blank reports whether nothing of s can be seen. Some characters without a picture count as letters or marks.
-func blank(s string) bool {
-	return strings.IndexFunc(s, func(c rune) bool {
-		return unicode.IsGraphic(c) && !unicode.IsSpace(c) && !unicode.Is(unicode.Variation_Selector, c) &&
-			!unicode.Is(unicode.Other_Default_Ignorable_Code_Point, c) && c != '\u2800' && c != utf8.RuneError
-	}) < 0
+func blank(s string) bool { return seen(s) == "" }
+
+// seen is what can be seen of s.
+func seen(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsGraphic(c) && !unicode.IsSpace(c) && !unicode.Is(unicode.Variation_Selector, c) &&
+			!unicode.Is(unicode.Other_Default_Ignorable_Code_Point, c) && c != '\u2800' && c != utf8.RuneError {
+			return c
+		}
+		return -1
+	}, s)
 }
 
 // head is the first n of all.

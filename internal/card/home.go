@@ -247,6 +247,11 @@ func ListLine(row Row) string {
 	if row.Outcome == "" && !worthTelling(row.Round) {
 		parts = append(parts, "May decide: "+names(row.viewerFirst(row.Round.Who()), mostMissing, inTheChannel))
 	}
-	parts = append(parts, "`"+escape(strings.ReplaceAll(Clean(row.WorkflowID, ReasonLimit), "`", ""))+"`")
+	parts = append(parts, ID(row.WorkflowID))
 	return cutMarkup(strings.Join(parts, between), markupLimit)
+}
+
+// ID is a workflow's ID, or what somebody takes for one, in mrkdwn.
+func ID(id string) string {
+	return "`" + escape(strings.ReplaceAll(Clean(id, ReasonLimit), "`", "")) + "`"
 }

@@ -268,7 +268,8 @@ func everyEvil(w writer) map[string]drawn {
 		"modal_extend":   ExtendModal(half, metadata),
 		"modal_escalate": ChangeModal(workflows.Escalate, workflows.Round{Request: r}, metadata),
 		"modal_withdraw": ChangeModal(workflows.Withdraw, half, metadata), "modal_request": RequestModal(metadata, w(workflows.MaxTitle)),
-		"modal_told": Notified(Sentence(rejected, Mrkdwn)),
+		"modal_told":      Notified(Sentence(rejected, Mrkdwn), Mrkdwn),
+		"modal_told_bare": Notified(Sentence(rejected, Bare), Bare),
 	} {
 		made[name] = drawn{modal: &v}
 	}

@@ -211,11 +211,15 @@ func durations(id string, placeholder *slack.TextBlockObject) *slack.SelectBlock
 	return e
 }
 
-// Notified is a view that only says a sentence of ours, which is mrkdwn.
-func Notified(sentence string) slack.ModalViewRequest {
+// Notified is a view that only says a sentence of ours, which is written in that markup.
+func Notified(sentence string, m Markup) slack.ModalViewRequest {
+	said := mrkdwn(sentence)
+	if m == Bare {
+		said = slack.NewSectionBlock(plain(within(sentence, TextLimit)), nil, nil)
+	}
 	return slack.ModalViewRequest{
 		Type: slack.VTModal, CallbackID: CallbackTold, Title: plain("Approvals"), Close: plain("Close"),
-		Blocks: slack.Blocks{BlockSet: []slack.Block{mrkdwn(sentence)}},
+		Blocks: slack.Blocks{BlockSet: []slack.Block{said}},
 	}
 }
 

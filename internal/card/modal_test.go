@@ -55,7 +55,7 @@ func TestModals(t *testing.T) {
 		"modal_escalate_role":    ChangeModal(workflows.Escalate, round(inRoles, 1), metadata),
 		"modal_request":          RequestModal(metadata, ""),
 		"modal_request_begun":    RequestModal(metadata, "Deploy <@U0BOB00001> & *co*"),
-		"modal_told":             Notified("Only <@U0BOB00001> can decide this request."),
+		"modal_told":             Notified("Only <@U0BOB00001> can decide this request.", Mrkdwn),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -425,10 +425,11 @@ func words(s string, limit int) string {
 	return escape(within(Clean(unformatted(Clean(s, limit)), limit), limit))
 }
 
-// unformatted takes the characters away that make a format in mrkdwn. An underscore within a word makes none.
+// unformatted takes the characters away that make a format in mrkdwn. An underscore within a word makes none, and ">" one at
+// the start alone.
 func unformatted(s string) string {
 	var (
-		all  = []rune(s)
+		all  = []rune(strings.TrimLeft(s, "> "))
 		b    strings.Builder
 		word = func(i int) bool {
 			return i >= 0 && i < len(all) && (unicode.IsLetter(all[i]) || unicode.IsDigit(all[i]))

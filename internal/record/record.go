@@ -147,6 +147,8 @@ type Activity struct {
 	Result workflows.Result
 	// WorkflowClosed says that nothing but the reader can close the card any more; where it is Ended.
 	WorkflowClosed bool
+	// Card is where the request's card was posted; where the history was read, and says so.
+	Card workflows.Card
 
 	heartbeat *commonpb.Payloads
 	data      converter.DataConverter
@@ -235,7 +237,17 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 		scheduled int64
 		last      *historypb.HistoryEvent
 		end       workflows.EndDecisionInput // why the workflow had the last round cancelled
+		posting   = make(map[int64]bool)     // the steps that post the card, by their events
 	)
+	posted := func(p workflows.Posted) {
+		if p.Card != (workflows.Card{}) {
+			a.Card = p.Card
+		}
+	}
+	of := func(activityID string) bool {
+		q, _, _, ok := workflows.SplitActivityID(activityID)
+		return ok && q == question
+	}
 	finish := func(e *historypb.HistoryEvent, of int64, value any, err error) {
 		if scheduled == 0 || of != scheduled {
 			return
@@ -265,12 +277,14 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 		switch {
 		case e.GetActivityTaskScheduledEventAttributes() != nil:
 			s := e.GetActivityTaskScheduledEventAttributes()
-			if q, _, _, ok := workflows.SplitActivityID(s.GetActivityId()); ok && q == question {
+			if of(s.GetActivityId()) {
 				scheduled, a.State, a.ID, end = e.GetEventId(), Deciding, s.GetActivityId(), workflows.EndDecisionInput{}
 				a.Round = input[workflows.Round](r, s.GetInput())
 				asked = asked || activityID == "" || a.ID == activityID
 			}
 			switch s.GetActivityType().GetName() {
+			case workflows.PostCard:
+				posting[e.GetEventId()] = of(input[workflows.CardInput](r, s.GetInput()).ActivityID)
 			case workflows.EndDecision:
 				if in := input[workflows.EndDecisionInput](r, s.GetInput()); in.ActivityID == a.ID {
 					end = in
@@ -278,14 +292,23 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 			case workflows.CloseCard, workflows.TellRequester:
 				// How it ended, in the workflow's own words.
 				c := input[workflows.Closing](r, s.GetInput())
-				if q, _, _, ok := workflows.SplitActivityID(c.ActivityID); ok && q == question && c.Result.Outcome != "" {
+				if of(c.ActivityID) && c.Result.Outcome != "" {
 					a.State, a.Result = Ended, c.Result
 				}
 			}
 		case e.GetActivityTaskCompletedEventAttributes() != nil:
 			c := e.GetActivityTaskCompletedEventAttributes()
+			if posting[c.GetScheduledEventId()] {
+				posted(input[workflows.Posted](r, c.GetResult()))
+				break
+			}
 			v, err := r.value(c.GetResult())
 			finish(e, c.GetScheduledEventId(), v, err)
+		case e.GetWorkflowExecutionSignaledEventAttributes() != nil:
+			s := e.GetWorkflowExecutionSignaledEventAttributes()
+			if p := input[workflows.CardPosted](r, s.GetInput()); s.GetSignalName() == workflows.SignalCardPosted && of(p.ActivityID) {
+				posted(p.Posted)
+			}
 		case e.GetActivityTaskFailedEventAttributes() != nil:
 			f := e.GetActivityTaskFailedEventAttributes()
 			finish(e, f.GetScheduledEventId(), nil, r.failure(f.GetFailure()))
@@ -336,7 +359,7 @@ func workflowEnd(e *historypb.HistoryEvent) (note string, closed bool) {
 	}
 }
 
-// input decodes an activity's input. One that is none leaves the zero value, and a card without its text.
+// input decodes an activity's input, or what else is known by its type. One that is none leaves the zero value, and a card without its text.
 func input[T any](r Reader, p *commonpb.Payloads) (v T) {
 	_ = r.data().FromPayloads(p, &v)
 	return v

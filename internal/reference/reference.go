@@ -61,6 +61,9 @@ type Reference struct {
 	// Form says that who approves is asked for something, and Reason whether who rejects is.
 	Form   bool
 	Reason workflows.Answer
+	// Choices is how many choices there are, one of which an approval takes; 0 means that it takes none, or that the button
+	// is from before this was sealed.
+	Choices int
 	// Digest is the SHA-256 of the request as it was shown.
 	Digest [32]byte
 }
@@ -79,7 +82,7 @@ func Of(namespace, workflowID, runID, activityID string, r workflows.Round, dige
 		Requester: r.Requester, AllowSelf: r.AllowSelf, AllowGuests: r.AllowGuests, Digest: digest,
 		Form:   r.AsksApprover(),
 		Reason: r.RejectReason,
-		Until:  r.Until(),
+		Until:  r.Until(), Choices: len(r.Choices),
 	}
 	for _, role := range r.Wanted() {
 		if role.Name == "" {
@@ -95,6 +98,11 @@ func Of(namespace, workflowID, runID, activityID string, r workflows.Round, dige
 		ref.Gone = r.HandedOver()
 	}
 	return ref
+}
+
+// Offers says whether an approval may take the choice of that number, from 1; 0 is none.
+func (r Reference) Offers(option int) bool {
+	return r.Choices == 0 || option >= 1 && option <= r.Choices
 }
 
 // Who is everybody who may decide, each of them once.
@@ -198,6 +206,7 @@ const (
 	tagReason
 	tagGone // once for each
 	tagUntil
+	tagChoices
 )
 
 func encode(r Reference) []byte {
@@ -249,6 +258,9 @@ func encode(r Reference) []byte {
 	}
 	if !r.Until.IsZero() {
 		field(tagUntil, string(binary.AppendVarint(nil, r.Until.Unix())))
+	}
+	if r.Choices > 0 {
+		field(tagChoices, string(binary.AppendUvarint(nil, uint64(r.Choices))))
 	}
 	return b
 }
@@ -324,6 +336,12 @@ func decode(b []byte) (Reference, error) {
 			r.Until = time.Unix(until, 0).UTC()
 		case tagReason:
 			r.Reason = workflows.Answer(v)
+		case tagChoices:
+			choices, n := binary.Uvarint([]byte(v))
+			if n <= 0 || choices > workflows.MaxChoices {
+				return Reference{}, ErrMalformed
+			}
+			r.Choices = int(choices)
 		}
 	}
 	return r, nil

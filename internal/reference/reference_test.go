@@ -306,12 +306,15 @@ func TestOf(t *testing.T) {
 		"no comment":        {func(r *workflows.Round) { r.ApproveComment = workflows.Off }, nil},
 		"a reason, needed":  {func(r *workflows.Round) { r.RejectReason = workflows.Required }, func(w *Reference) { w.Reason = workflows.Required }},
 		"no reason":         {func(r *workflows.Round) { r.RejectReason = workflows.Off }, func(w *Reference) { w.Reason = workflows.Off }},
-		"choices":           {func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}} }, nil},
+		"choices":           {func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}} }, func(w *Reference) { w.Choices = 1 }},
 
 		"one has approved":              {needs(3, approved("U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
 		"two have":                      {needs(3, approved("U1", "U2")), func(w *Reference) { w.Approved = []string{"U1", "U2"} }},
 		"somebody outside Slack has":    {needs(3, approved("", "U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
-		"one has, and may choose again": {needs(3, func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}}; approved("U1")(r) }), nil},
+		"one has, and may choose again": {
+			needs(3, func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}}; approved("U1")(r) }),
+			func(w *Reference) { w.Choices = 1 },
+		},
 		"one has, and may fill in again": {
 			needs(3, func(r *workflows.Round) { r.Inputs = []workflows.Input{{Name: "n"}}; approved("U1")(r) }),
 			func(w *Reference) { w.Form = true },

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
 	"github.com/slack-go/slack"
@@ -236,13 +238,15 @@ func (c *Client) AnswerURL(ctx context.Context, address, text string) error {
 	return classify(methodResponseURL, slack.PostWebhookCustomHTTPContext(ctx, address, c.http, &slack.WebhookMessage{
 		ResponseType: slack.ResponseTypeEphemeral,
 		Text:         text,
+		Blocks:       &slack.Blocks{BlockSet: Said(text)},
+		UnfurlLinks:  new(bool), UnfurlMedia: new(bool),
 	}))
 }
 
 // Whisper says text, as mrkdwn, to one person in a channel that they and the app are in.
 // https://docs.slack.dev/reference/methods/chat.postEphemeral
 func (c *Client) Whisper(ctx context.Context, channel, user, text string) error {
-	_, err := c.api.PostEphemeralContext(ctx, channel, user, slack.MsgOptionText(text, false))
+	_, err := c.api.PostEphemeralContext(ctx, channel, user, content(text, Said(text))...)
 	return classify("chat.postEphemeral", err)
 }
 
@@ -253,7 +257,7 @@ func (c *Client) SayDirectly(ctx context.Context, user, text string) error {
 		return err
 	}
 	_, _, err = c.api.PostMessageContext(ctx, channel,
-		slack.MsgOptionText(text, false), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl())
+		append(content(text, Said(text)), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl())...)
 	return classify("chat.postMessage", err)
 }
 
@@ -345,6 +349,33 @@ func remember[T any](ctx context.Context, c *Client, cache *expirable.LRU[string
 	case <-ctx.Done():
 		return zero, fmt.Errorf("look up %s: %w", key, ctx.Err())
 	}
+}
+
+// Said are the blocks of a text in mrkdwn that may quote others: in the text of a message alone, Slack would make links of
+// addresses. https://docs.slack.dev/reference/block-kit/composition-objects/text-object
+func Said(text string) (blocks []slack.Block) {
+	const limit = 3000 // of a block
+	say := func(part string) {
+		if part != "" {
+			blocks = append(blocks, slack.NewSectionBlock(slack.NewTextBlockObject(slack.MarkdownType, part, false, true), nil, nil))
+		}
+	}
+	part, length := "", 0
+	for line := range strings.Lines(text) {
+		n := utf8.RuneCountInString(line)
+		if length+n > limit {
+			say(part)
+			part, length = "", 0
+		}
+		for n > limit {
+			runes := []rune(line)
+			say(string(runes[:limit]))
+			line, n = string(runes[limit:]), n-limit
+		}
+		part, length = part+line, length+n
+	}
+	say(part)
+	return blocks
 }
 
 // content is the part of a message that a post and an update share. Names in text are never looked up and addresses

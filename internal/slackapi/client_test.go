@@ -761,7 +761,7 @@ func TestPrivateSentences(t *testing.T) {
 		if err := c.SayDirectly(t.Context(), sim.Person("alice").ID(), text); err != nil {
 			t.Fatal(err)
 		}
-		if got := sim.Messages(dm); len(got) != 1 || got[0].Text != text || len(got[0].Blocks) > 0 {
+		if got := sim.Messages(dm); len(got) != 1 || got[0].Text != text || got[0].PlainText() != text || got[0].Blocks[0]["text"].(map[string]any)["verbatim"] != true {
 			t.Errorf("alice sees %+v", got)
 		}
 		posts := sim.Calls("chat.postMessage")
