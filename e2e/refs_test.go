@@ -235,6 +235,13 @@ func TestSwappedReferences(t *testing.T) {
 		w.outcome(first, workflows.Approved)
 		w.closed(card, "Approved by <@"+bob.ID()+">")
 		w.isOpen(other)
+		// What has ended is not drawn on the message that was clicked, but where the request's own card is.
+		swapped = w.buttonOf(other, "reject")
+		swapped.Value = w.buttonOf(card, "reject").Value
+		if told := w.presses(bob, other, swapped); !strings.Contains(told, "Too late. Approved by <@"+bob.ID()+">") {
+			w.Errorf("bob is told %q", told)
+		}
+		w.isOpen(other)
 		w.fillsIn(carol, form, map[string]any{"comment": "This one."})
 		w.outcome(second, workflows.Rejected)
 		w.closed(other, "Rejected by <@"+carol.ID()+">")
@@ -273,6 +280,24 @@ func TestActionsThatWereNotOffered(t *testing.T) {
 			w.Errorf("told %q", told)
 		}
 		w.outcome(run, workflows.Rejected)
+
+		// Where there are choices, one of them has to be chosen.
+		run = w.approval(workflows.Request{
+			Title: "Deploy to", Approvers: w.people("bob"), Choices: []workflows.Choice{{Label: "Staging"}, {Label: "Production"}},
+		})
+		card = w.message("general", slacksim.HasButton("approve_2"))
+		for _, action := range []string{"approve", "approve_3"} {
+			b = w.buttonOf(card, "approve_2")
+			b.ActionID = action
+			if told := w.presses(bob, card, b); !strings.Contains(told, "not of this app, or has been changed") {
+				w.Errorf("action %q: told %q", action, told)
+			}
+		}
+		w.isOpen(card)
+		w.click(bob, card, "approve_2", true)
+		if res := w.outcome(run, workflows.Approved); res.Choice != "Production" {
+			w.Errorf("chosen %q, want Production", res.Choice)
+		}
 
 		// A choice where there are none chooses nothing.
 		run = w.approval(workflows.Request{Title: "Deploy v3", Approvers: w.people("bob")})

@@ -199,7 +199,7 @@ func (e evidence) checkPosts(f found, a *asked, account account, cards []slacksi
 	}
 	n, want := 0, 0
 	for _, m := range e.slack.Messages {
-		if m.Text == a.greets() && m.ThreadTS == "" {
+		if m.Channel == a.channel && m.ThreadTS == "" && m.Text == a.greets() {
 			n++
 		}
 	}

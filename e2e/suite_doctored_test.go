@@ -30,7 +30,7 @@ func newSound() *sound {
 	s := &sound{at: time.Now().Add(-time.Hour).Truncate(time.Second)}
 	s.ann = &actor{Person: sim.AddPerson(slacksim.User{Name: "ann"}), name: "ann", outcome: workflows.Approved}
 	s.bert = &actor{Person: sim.AddPerson(slacksim.User{Name: "bert"}), name: "bert", outcome: workflows.Rejected}
-	s.request = &asked{n: 1, id: "faults-7-0001", label: "Request 0001 of 7", kind: race, actors: []*actor{s.ann, s.bert}}
+	s.request = &asked{n: 1, id: "faults-7-0001", label: "Request 0001 of 7", kind: race, channel: "C1", actors: []*actor{s.ann, s.bert}}
 	s.asked = []*asked{s.request}
 	s.slack.Messages = []slacksim.Message{
 		{
@@ -134,6 +134,9 @@ func TestFaultsAreSeen(t *testing.T) {
 		"two cards": {func(s *sound) {
 			s.slack.Messages = append(s.slack.Messages, s.slack.Messages[0])
 		}, map[string]int{"posts_doubled": 1}},
+		"the requester is told directly": {func(s *sound) {
+			s.slack.Messages = append(s.slack.Messages, slacksim.Message{Channel: "D1", Bot: true, Text: s.slack.Messages[0].Text})
+		}, nil},
 		"a line twice": {func(s *sound) {
 			s.slack.Messages = append(s.slack.Messages, s.line("Approved"))
 		}, map[string]int{"posts_doubled": 1}},
@@ -149,7 +152,7 @@ func TestFaultsAreSeen(t *testing.T) {
 			s.request.kind = greeting
 			s.card("Approved: Greet Request 0001 of 7. Approved by <@" + s.ann.ID() + "> on <!date^1|then>.")
 			for range 2 {
-				s.slack.Messages = append(s.slack.Messages, slacksim.Message{Bot: true, Text: s.request.greets()})
+				s.slack.Messages = append(s.slack.Messages, slacksim.Message{Channel: "C1", Bot: true, Text: s.request.greets()})
 			}
 		}, map[string]int{"posts_doubled": 1}},
 		"a decision that is not in the result": {func(s *sound) {

@@ -49,7 +49,7 @@ func (s *suite) asks(a *asked, begin time.Time) {
 		o := client.StartWorkflowOptions{ID: a.id, TaskQueue: s.queue}
 		if a.kind == greeting {
 			_, err := s.temporal.ExecuteWorkflow(ctx, o, workflows.Greeting, workflows.GreetingInput{
-				Name: a.label, Channel: s.sim.Channel(a.place).ID, RequestedBy: s.sim.Person("alice").ID(),
+				Name: a.label, Channel: a.channel, RequestedBy: s.sim.Person("alice").ID(),
 			})
 			return err
 		}

@@ -91,16 +91,17 @@ type actor struct {
 
 // asked is a request as it is planned.
 type asked struct {
-	n      int
-	id     string // of its workflow
-	label  string // stands in its title, and in nobody else's
-	kind   story
-	mode   mode
-	place  string // the channel's name
-	after  time.Duration
-	end    time.Duration // since the card is there: when it is withdrawn, cancelled or terminated
-	kill   *point
-	actors []*actor
+	n       int
+	id      string // of its workflow
+	label   string // stands in its title, and in nobody else's
+	kind    story
+	mode    mode
+	place   string // the channel's name, and its ID
+	channel string
+	after   time.Duration
+	end     time.Duration // since the card is there: when it is withdrawn, cancelled or terminated
+	kill    *point
+	actors  []*actor
 
 	acting atomic.Int32 // those who have not stopped
 	closed atomic.Bool  // so is its workflow
@@ -223,7 +224,7 @@ const expiry = 15 * time.Second
 // request is what the approval is started with.
 func (s *suite) request(a *asked) workflows.Request {
 	r := workflows.Request{
-		Title: a.title(), Channel: s.sim.Channel(a.place).ID, Requester: s.sim.Person("alice").ID(), RejectReason: workflows.Off,
+		Title: a.title(), Channel: a.channel, Requester: s.sim.Person("alice").ID(), RejectReason: workflows.Off,
 	}
 	for _, p := range a.actors {
 		r.Approvers.Users = append(r.Approvers.Users, p.ID())

@@ -125,6 +125,9 @@ func newSuite(t *testing.T, ctx context.Context, m mode, seed uint64, temporal s
 	for name, people := range members {
 		s.sim.AddChannel(slacksim.Channel{Name: name, Members: append(people, slacksim.BotUserID, "alice")})
 	}
+	for _, a := range s.all {
+		a.channel = s.sim.Channel(a.place).ID
+	}
 	s.sim.OnCall(s.meets)
 	s.sim.OnDelivery(s.deliver)
 	s.sim.OnAck(s.acked)
@@ -172,9 +175,9 @@ func about(text string) int {
 	return n
 }
 
-// isCard tells the card of a request.
+// isCard tells the card of a request: what the requester is told in a direct message is none.
 func isCard(m slacksim.Message, a *asked) bool {
-	return m.Bot && m.To == "" && m.ThreadTS == "" && m.Metadata != nil && strings.Contains(m.Text, a.title()) && m.Text != a.greets()
+	return m.Bot && m.Channel == a.channel && m.To == "" && m.ThreadTS == "" && strings.Contains(m.Text, a.title()) && m.Text != a.greets()
 }
 
 // keep keeps a process running, whoever kills it.

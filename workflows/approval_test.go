@@ -1370,7 +1370,47 @@ func TestCardIsSlow(t *testing.T) {
 			t.Error("the card is not known")
 		}
 	})
-	// The decision has another card than the one that is posted: the request's own is closed.
+	// A click may have been made up: what the post says counts, for all that is drawn, said and closed.
+	t.Run("a round was decided on another message", func(t *testing.T) {
+		w := slowly(t)
+		w.at(time.Minute, func() { w.decide(workflows.Decision{By: bob}) })
+		w.at(time.Hour, func() { w.finish(0, workflows.PostCard, workflows.Posted{Card: reposted, Permalink: permalink}, nil) })
+		w.at(2*time.Hour, func() { w.decide(workflows.Decision{By: carol}) })
+		w.at(3*time.Hour, func() { w.decide(workflows.Decision{By: dave}) })
+		res := w.ask(with(asks(3), func(r *workflows.Request) { r.TellRequester = true }), workflows.Approved)
+		if res.Card != reposted || res.Permalink != permalink {
+			t.Errorf("ended with the card %+v, %s", res.Card, res.Permalink)
+		}
+		w.drawnAt(reposted)
+		w.executed(2, workflows.RedrawCard)
+	})
+	t.Run("decided on another message, and posted when it has ended", func(t *testing.T) {
+		w := slowly(t)
+		w.at(time.Minute, func() { w.decide(workflows.Decision{By: bob}) })
+		w.at(time.Minute+20*time.Second, func() {
+			w.finish(0, workflows.PostCard, workflows.Posted{Card: reposted, Permalink: permalink}, nil)
+		})
+		if res := w.ask(only(), workflows.Approved); res.Card != reposted || res.Permalink != permalink || !w.closing().Posting.IsZero() {
+			t.Errorf("closed %+v", w.closing())
+		}
+		w.drawnAt(reposted)
+	})
+	t.Run("decided on another message, after it was posted", func(t *testing.T) {
+		w := slowly(t)
+		w.at(time.Minute, func() { w.finish(0, workflows.PostCard, workflows.Posted{Card: reposted}, nil) })
+		w.at(time.Hour, func() { w.decide(workflows.Decision{By: bob}) })
+		w.at(2*time.Hour, func() { w.decide(workflows.Decision{By: carol}) })
+		w.ask(asks(2), workflows.Approved)
+		w.drawnAt(reposted)
+		w.executed(1, workflows.RedrawCard)
+	})
+	t.Run("decided on a message, and not posted", func(t *testing.T) {
+		w := slowly(t)
+		w.at(time.Minute, func() { w.decide(workflows.Decision{By: bob}) })
+		w.at(time.Minute+20*time.Second, func() { w.finish(0, workflows.PostCard, nil, temporal.NewCanceledError()) })
+		w.ask(only(), workflows.Approved)
+		w.drawnAt(posted) // All that is known.
+	})
 	t.Run("posted when it has ended", func(t *testing.T) {
 		w := slowly(t)
 		w.at(time.Minute, func() { w.complete(w.question(0).id, true, nil) })
@@ -1417,6 +1457,29 @@ func TestCardIsSlow(t *testing.T) {
 			t.Errorf("closed %+v", c)
 		}
 	})
+}
+
+// drawnAt fails the test where anything is drawn, said or closed elsewhere, and where nothing is.
+func (w *world) drawnAt(c workflows.Card) {
+	w.Helper()
+	for _, in := range inputs[workflows.CardInput](w, workflows.RedrawCard) {
+		if in.Card != c {
+			w.Errorf("drew %+v, want %+v", in.Card, c)
+		}
+	}
+	for _, l := range inputs[workflows.Line](w, workflows.PostLine) {
+		if l.Card != c {
+			w.Errorf("said %s at %+v, want %+v", l.Event, l.Card, c)
+		}
+	}
+	for _, told := range inputs[workflows.Closing](w, workflows.TellRequester) {
+		if told.Result.Card != c {
+			w.Errorf("told at %+v, want %+v", told.Result.Card, c)
+		}
+	}
+	if got := w.closing().Result.Card; got != c {
+		w.Errorf("closed %+v, want %+v", got, c)
+	}
 }
 
 func TestRedrawing(t *testing.T) {
@@ -1592,6 +1655,11 @@ func TestLinesQueue(t *testing.T) {
 				}
 				lines = lines[1:]
 			}
+			for _, l := range inputs[workflows.Line](w, workflows.PostLine)[1:] {
+				if l.WorkflowID != c.WorkflowID || l.RunID != c.RunID {
+					t.Errorf("closed with a line of %s, %s, want it of who asked: %s, %s", l.WorkflowID, l.RunID, c.WorkflowID, c.RunID)
+				}
+			}
 			if len(lines) != 1 || lines[0].Event != workflows.Decided || lines[0].Number != 2 || lines[0].Again || lines[0].Card != posted {
 				t.Errorf("closed with the lines %+v", lines)
 			}
@@ -1650,6 +1718,12 @@ func TestClosingIsLeft(t *testing.T) {
 	c := later[0]
 	if c.CloseCard || !c.TellRequester || c.TellDirectly || !c.Again || len(c.Lines) != 2 || !c.Lines[0].Again || c.Lines[1].Again {
 		t.Errorf("left %+v; want the lines, and then the outcome", c)
+	}
+	// The workflow that is left with them has other IDs.
+	for _, l := range append(slices.Clone(c.Lines), inputs[workflows.Line](w, workflows.PostLine)[len(w.events())-2:]...) {
+		if l.WorkflowID == "" || l.WorkflowID != c.WorkflowID || l.RunID == "" || l.RunID != c.RunID || l.Card != posted {
+			t.Errorf("left the line %+v, want it of %s, %s", l, c.WorkflowID, c.RunID)
+		}
 	}
 	w.executed(1, workflows.CloseCard)
 	if diff := cmp.Diff([]string{workflows.PostLine, workflows.PostLine, workflows.TellRequester}, w.names()[len(w.names())-3:]); diff != "" {

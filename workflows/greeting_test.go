@@ -527,6 +527,16 @@ func TestActivityIDs(t *testing.T) {
 	}
 }
 
+// needsTwo has the greeting need two approvals.
+func needsTwo(w *world) {
+	prepare := w.prepare
+	w.prepare = func(ctx context.Context, r workflows.Request) (workflows.Request, error) {
+		r, err := prepare(ctx, r)
+		r.Required, r.Approvers = 2, workflows.Approvers{Users: []string{bob.ID, carol.ID}}
+		return r, err
+	}
+}
+
 func TestCardIsKnown(t *testing.T) {
 	elsewhere := workflows.Card{Channel: "C0OPS00001", TS: "1.2"}
 	for name, tc := range map[string]struct {
@@ -551,6 +561,23 @@ func TestCardIsKnown(t *testing.T) {
 				w.complete(q, true, nil)
 			})
 		}, posted},
+		"by a signal after the decision": {func(w *world) {
+			w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, slow }
+			w.at(3*time.Minute, func() { w.click(0, workflows.Approved, "") })
+			w.at(3*time.Minute+10*time.Second, func() { w.signal(0, elsewhere) })
+			w.at(3*time.Minute+20*time.Second, func() { w.finish(0, workflows.PostCard, nil, temporal.NewCanceledError()) })
+		}, elsewhere},
+		"by a signal after the decision of one of two": {func(w *world) {
+			needsTwo(w)
+			w.at(time.Minute, func() { w.decide(workflows.Decision{By: bob}) })
+			w.at(90*time.Second, func() { w.signal(0, elsewhere) })
+			w.at(time.Hour, func() { w.decide(workflows.Decision{By: carol}) })
+		}, elsewhere},
+		"by the one who posted in a lost attempt's place, after the decision": {func(w *world) {
+			w.postCard = func(workflows.CardInput) (workflows.Posted, error) { return workflows.Posted{}, slow }
+			w.at(3*time.Minute, func() { w.click(0, workflows.Approved, "") })
+			w.at(3*time.Minute+20*time.Second, func() { w.finish(0, workflows.PostCard, workflows.Posted{Card: reposted}, nil) })
+		}, reposted},
 		"by the report of the end": {func(w *world) {
 			end := w.endDecision
 			w.endDecision = func(in workflows.EndDecisionInput) (workflows.DecisionEnded, error) {

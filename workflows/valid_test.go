@@ -164,6 +164,9 @@ func TestFaults(t *testing.T) {
 	roles := func(all ...Role) Request {
 		return set(func(r *Request) { r.Roles, r.Approvers = all, Approvers{} })
 	}
+	reject := func(choice int) string {
+		return fmt.Sprintf("The label of choice %d is Reject, as that of the button beside it, which does not approve: give it another.", choice)
+	}
 	const (
 		alone   = "The only approver is the requester, who may not decide their own request."
 		channel = "The channel %s is not the ID of a Slack channel, such as C0123456789, or of a person."
@@ -259,8 +262,12 @@ func TestFaults(t *testing.T) {
 				`on_expiry is "ask" and may be expire, approve or reject.`,
 			},
 		},
-		"one choice":             {set(func(r *Request) { r.Choices = []Choice{{Label: "Staging"}} }), nil},
-		"choice without a label": {set(func(r *Request) { r.Choices = []Choice{{Value: "x"}, {}} }), []string{"The label of choice 1 is empty.", "The label of choice 2 is empty."}},
+		"one choice":                      {set(func(r *Request) { r.Choices = []Choice{{Label: "Staging"}} }), nil},
+		"choice without a label":          {set(func(r *Request) { r.Choices = []Choice{{Value: "x"}, {}} }), []string{"The label of choice 1 is empty.", "The label of choice 2 is empty."}},
+		"a choice named Reject":           {set(func(r *Request) { r.Choices = []Choice{{Label: "Blue"}, {Label: "Reject"}} }), []string{reject(2)}},
+		"a choice that looks like Reject": {set(func(r *Request) { r.Choices = []Choice{{" re\u200bject", "x"}, {"REJECT\ufe0f ", "y"}} }), []string{reject(1), reject(2)}},
+		"a choice whose value is reject":  {set(func(r *Request) { r.Choices = []Choice{{Label: "Rejected"}, {Label: "Reject it"}, {"No", "reject"}} }), nil},
+		"an option named Reject":          {with(Input{Name: "a", Type: SelectInput, Options: []Choice{{Label: "Reject"}}}), nil},
 		"choices of one value": {
 			set(func(r *Request) { r.Choices = []Choice{{Label: "a"}, {Label: "b"}, {Label: "c", Value: "a"}} }),
 			[]string{`The value of choice 3, "a", is the value of another: give each its own.`},

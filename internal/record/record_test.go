@@ -646,3 +646,72 @@ func TestUnposted(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 }
+
+// Where the card is, is said by who posted it, and not by a decision, which says what was clicked.
+func TestCardOfTheHistory(t *testing.T) {
+	t.Parallel()
+	const other = "AB2CDE-2-decision-1-00000000"
+	elsewhere := workflows.Card{Channel: "C0OPS00001", TS: "3.4"}
+	sum := question.Digest()
+	decided := event(20, "ACTIVITY_TASK_COMPLETED", `{"scheduledEventId":"5","result":`+payloads(workflows.Decision{
+		Outcome: workflows.Approved, By: bob, At: clicked, Digest: hex.EncodeToString(sum[:]), Card: elsewhere,
+	})+`}`)
+	posts := func(number int, activityID string, result any) []string {
+		return []string{
+			event(number, "ACTIVITY_TASK_SCHEDULED", fmt.Sprintf(`{"activityId":"%d","activityType":{"name":"PostCard"},"input":%s}`,
+				number, payloads(workflows.CardInput{ActivityID: activityID}))),
+			event(number+1, "ACTIVITY_TASK_COMPLETED", fmt.Sprintf(`{"scheduledEventId":"%d","result":%s}`, number, payloads(result))),
+		}
+	}
+	signals := func(name, activityID string, c workflows.Card) []string {
+		return []string{event(10, "WORKFLOW_EXECUTION_SIGNALED", fmt.Sprintf(`{"signalName":%q,"input":%s}`,
+			name, payloads(workflows.CardPosted{Posted: workflows.Posted{Card: c}, ActivityID: activityID})))}
+	}
+	of := func(c workflows.Card) workflows.Posted { return workflows.Posted{Card: c} }
+	join := func(all ...[]string) (events []string) {
+		for _, some := range all {
+			events = append(events, some...)
+		}
+		return events
+	}
+	for name, tc := range map[string]struct {
+		events []string // after the question was asked
+		want   workflows.Card
+	}{
+		"posted by a step":                      {join(posts(6, id, of(posted)), []string{decided}), posted},
+		"posted for a later round":              {posts(6, "AB2CDE-1-decision-3-0000abcd", of(posted)), posted},
+		"posted after the decision":             {join([]string{decided}, posts(21, id, of(posted))), posted},
+		"signalled":                             {join(signals(workflows.SignalCardPosted, id, posted), []string{decided}), posted},
+		"signalled after the decision":          {join([]string{decided}, signals(workflows.SignalCardPosted, id, posted)), posted},
+		"signalled, then not posted again":      {join(signals(workflows.SignalCardPosted, id, posted), posts(11, id, of(workflows.Card{}))), posted},
+		"signalled, and by what is no card":     {join(signals(workflows.SignalCardPosted, id, posted), signals(workflows.SignalCardPosted, id, workflows.Card{})), posted},
+		"neither, and decided":                  {[]string{decided}, workflows.Card{}},
+		"neither":                               {nil, workflows.Card{}},
+		"being posted":                          {posts(6, id, of(posted))[:1], workflows.Card{}},
+		"posted by what gives no card":          {posts(6, id, true), workflows.Card{}},
+		"another question's was posted":         {posts(6, other, of(posted)), workflows.Card{}},
+		"another question's was signalled":      {signals(workflows.SignalCardPosted, other, posted), workflows.Card{}},
+		"both, and another question's after it": {join(posts(6, id, of(posted)), posts(12, other, of(elsewhere)), signals(workflows.SignalCardPosted, other, elsewhere)), posted},
+		"posted for nothing that was asked":     {posts(6, "card", of(posted)), workflows.Card{}},
+		"another signal":                        {signals("card_seen", id, posted), workflows.Card{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := Reader{Temporal: &fake{history: history(t, append([]string{scheduled(id, 5)}, tc.events...)...)}}
+			a, err := r.Look(t.Context(), "greet-1", "run-1", id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.Card != tc.want {
+				t.Errorf("the card is at %+v, want %+v", a.Card, tc.want)
+			}
+			wasDecided := false
+			for _, e := range tc.events {
+				wasDecided = wasDecided || e == decided
+			}
+			if ended := a.State == Ended; ended != wasDecided {
+				t.Errorf("ended %v as %+v, want %v", ended, a.Result, wasDecided)
+			}
+		})
+	}
+}

@@ -52,6 +52,8 @@ func TestRoundTrip(t *testing.T) {
 		"no reason wanted": {Reason: workflows.Off},
 		"a form":           {Form: true},
 		"guests":           {AllowGuests: true},
+		"one choice":       {Choices: 1},
+		"all choices":      {Choices: workflows.MaxChoices},
 		"odd IDs": {
 			WorkflowID: "a,b\x00\n\xff.é", RunID: "", ActivityID: strings.Repeat("x", 300),
 			Users: []string{"", "U1,U2"}, Groups: []string{"S.1"},
@@ -308,9 +310,9 @@ func TestOf(t *testing.T) {
 		"no reason":         {func(r *workflows.Round) { r.RejectReason = workflows.Off }, func(w *Reference) { w.Reason = workflows.Off }},
 		"choices":           {func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}} }, func(w *Reference) { w.Choices = 1 }},
 
-		"one has approved":              {needs(3, approved("U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
-		"two have":                      {needs(3, approved("U1", "U2")), func(w *Reference) { w.Approved = []string{"U1", "U2"} }},
-		"somebody outside Slack has":    {needs(3, approved("", "U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
+		"one has approved":           {needs(3, approved("U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
+		"two have":                   {needs(3, approved("U1", "U2")), func(w *Reference) { w.Approved = []string{"U1", "U2"} }},
+		"somebody outside Slack has": {needs(3, approved("", "U1")), func(w *Reference) { w.Approved = []string{"U1"} }},
 		"one has, and may choose again": {
 			needs(3, func(r *workflows.Round) { r.Choices = []workflows.Choice{{Label: "A"}}; approved("U1")(r) }),
 			func(w *Reference) { w.Choices = 1 },
@@ -374,6 +376,32 @@ func TestWho(t *testing.T) {
 	})
 }
 
+func TestOffers(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		choices int
+		want    []int // of none, and the numbers to the most and one more
+	}{
+		"none, or not known": {0, []int{0, 1, 2, 3, 4, 5, 6}}, // A button from before choices were sealed says nothing of them.
+		"one":                {1, []int{1}},
+		"three":              {3, []int{1, 2, 3}},
+		"all":                {workflows.MaxChoices, []int{1, 2, 3, 4, 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got []int
+			for option := range workflows.MaxChoices + 2 {
+				if (Reference{Choices: tc.choices}).Offers(option) {
+					got = append(got, option)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("offers (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestBrokenFields(t *testing.T) {
 	t.Parallel()
 	for name, plain := range map[string]string{
@@ -389,6 +417,10 @@ func TestBrokenFields(t *testing.T) {
 		"until nothing":       string([]byte{tagUntil, 0}),
 		"until, cut short":    string([]byte{tagUntil, 1, 0x80}),
 		"until beyond time":   string([]byte{tagUntil, 11}) + strings.Repeat("\xff", 10) + "\x01",
+		"choices of nothing":  string([]byte{tagChoices, 0}),
+		"choices, cut short":  string([]byte{tagChoices, 1, 0x80}),
+		"too many choices":    string([]byte{tagChoices, 1, workflows.MaxChoices + 1}),
+		"choices beyond all":  string([]byte{tagChoices, 10}) + strings.Repeat("\xff", 9) + "\x01",
 	} {
 		if _, err := decode([]byte(plain)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -600,7 +632,7 @@ func example(n int) Reference {
 // full has every field.
 func full() Reference {
 	r := example(2)
-	r.Channel, r.AllowGuests, r.Form, r.Reason = true, true, true, workflows.Required
+	r.Channel, r.AllowGuests, r.Form, r.Reason, r.Choices = true, true, true, workflows.Required, 3
 	r.Approved, r.Gone = []string{"U0000000001", "U0000000002"}, []string{"U0000000009"}
 	r.Until = time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)
 	r.Roles = []Role{

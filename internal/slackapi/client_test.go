@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -771,6 +772,117 @@ func TestPrivateSentences(t *testing.T) {
 		checkError(t, c.SayDirectly(t.Context(), sim.Person("former").ID(), text), "conversations.open", Refused, "user_disabled", 0)
 		sim.Inject(slacksim.Fault{Method: "chat.postMessage", Times: 1, Error: "messages_tab_disabled"})
 		checkError(t, c.SayDirectly(t.Context(), sim.Person("alice").ID(), text), "chat.postMessage", Refused, "messages_tab_disabled", 0)
+	})
+}
+
+func TestSaid(t *testing.T) {
+	t.Parallel()
+	line := func(n int) string { return strings.Repeat("漢", n) + "\n" }
+	for name, tc := range map[string]struct {
+		text string
+		want []int // characters of each block
+	}{
+		"nothing":                             {"", nil},
+		"a word":                              {"psst", []int{4}},
+		"markup":                              {"Only <@U0BOB00001> can *decide* `this`: https://example.com", []int{59}},
+		"lines":                               {"a\n\nb\n", []int{5}},
+		"a block":                             {strings.Repeat("x", 3000), []int{3000}},
+		"a block of bytes that are more":      {strings.Repeat("é", 3000), []int{3000}},
+		"lines of a block":                    {line(1499) + line(1499), []int{3000}},
+		"lines of more than a block":          {line(1499) + line(1500), []int{1500, 1501}},
+		"many lines":                          {strings.Repeat(line(999), 7), []int{3000, 3000, 1000}},
+		"a line over a block":                 {strings.Repeat("漢", 3001), []int{3000, 1}},
+		"a line over two blocks, and another": {line(6500) + "x", []int{3000, 3000, 502}},
+		"a line over a block, after another":  {"x\n" + line(3000) + "y", []int{2, 3000, 2}},
+		"a line of exactly two blocks":        {line(5999) + "x", []int{3000, 3000, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var (
+				all strings.Builder
+				got []int
+			)
+			for _, b := range Said(tc.text) {
+				said := b.(*slack.SectionBlock).Text
+				if said.Type != slack.MarkdownType || !said.Verbatim {
+					t.Errorf("a block of %+v, which Slack makes links in", said)
+				}
+				got = append(got, utf8.RuneCountInString(said.Text))
+				all.WriteString(said.Text)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("characters of the blocks (-want +got):\n%s", diff)
+			}
+			if all.String() != tc.text {
+				t.Errorf("together they say %q", all.String())
+			}
+		})
+	}
+}
+
+// However it is said, it is in blocks whose addresses make no links, and nothing is unfurled.
+func TestPrivateSentencesMakeNoLinks(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("The reason was: https://evil.example/and/so/on\n", 100)
+	var blocks []any
+	said, err := json.Marshal(Said(text))
+	if err == nil {
+		err = json.Unmarshal(said, &blocks)
+	}
+	if err != nil || len(blocks) != 2 {
+		t.Fatalf("%d blocks, %v; want 2", len(blocks), err)
+	}
+	// check has what a method got.
+	check := func(t *testing.T, got map[string]any, unfurls bool) {
+		t.Helper()
+		if s, ok := got["blocks"].(string); ok { // in a form
+			var sent []any
+			if err := json.Unmarshal([]byte(s), &sent); err != nil {
+				t.Error(err)
+			}
+			got["blocks"] = sent
+		}
+		if diff := cmp.Diff(any(blocks), got["blocks"]); diff != "" {
+			t.Errorf("blocks (-want +got):\n%s", diff)
+		}
+		if got["text"] != text {
+			t.Errorf("text %v", got["text"])
+		}
+		if !unfurls {
+			return
+		}
+		for _, name := range []string{"unfurl_links", "unfurl_media"} {
+			if fmt.Sprint(got[name]) != "false" {
+				t.Errorf("%s is %v", name, got[name])
+			}
+		}
+	}
+	t.Run("by a response URL", func(t *testing.T) {
+		t.Parallel()
+		_, c := start(t)
+		var got map[string]any
+		srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = json.NewDecoder(r.Body).Decode(&got) }))
+		defer srv.Close()
+		if err := c.AnswerURL(t.Context(), srv.URL, text); err != nil {
+			t.Fatal(err)
+		}
+		check(t, got, true)
+	})
+	t.Run("in a channel", func(t *testing.T) {
+		t.Parallel()
+		sim, c := start(t)
+		if err := c.Whisper(t.Context(), general, sim.Person("bob").ID(), text); err != nil {
+			t.Fatal(err)
+		}
+		check(t, sim.Calls("chat.postEphemeral")[0].Args, false) // Slack unfurls nothing there.
+	})
+	t.Run("in a direct message", func(t *testing.T) {
+		t.Parallel()
+		sim, c := start(t)
+		if err := c.SayDirectly(t.Context(), sim.Person("bob").ID(), text); err != nil {
+			t.Fatal(err)
+		}
+		check(t, sim.Calls("chat.postMessage")[0].Args, true)
 	})
 }
 
