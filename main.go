@@ -221,11 +221,9 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 		return unlessStopped(ctx, context.Cause(ctx))
 	}
 	context.AfterFunc(ctx, func() { l.Info("stopping: what is in hand is finished first") })
-	unshow, err := peers.Show(temporal, cfg.TaskQueue, cfg.ReferenceKeys.IDs())
-	if err != nil {
-		return fmt.Errorf("show the workers that a bot is here: %w", err)
-	}
-	defer unshow()
+	defer peers.Show(ctx, temporal, cfg.TaskQueue, cfg.ReferenceKeys.IDs(), func(err error) {
+		l.Warn("the workers cannot see this bot's keys, trying again", "err", err)
+	})()
 	b := bot.New(bot.Options{
 		Slack: chat, Temporal: temporal, Records: records(temporal, cfg),
 		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, App: chat.Self().AppID, Requesters: bot.Requesters(cfg.Requesters),

@@ -8,8 +8,11 @@ import (
 	"net"
 	"time"
 
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"countersign/internal/config"
 	"countersign/internal/health"
@@ -57,11 +60,40 @@ func serveHealth(ctx context.Context, cfg config.Config, role config.Role, l *sl
 
 // watch keeps h up to date until ctx ends.
 func watch(ctx context.Context, l *slog.Logger, h *health.Health, cfg config.Config, role config.Role, temporal client.Client, chat *slackapi.Client) {
+	others := peers.Watch{TaskQueue: cfg.TaskQueue, Keys: cfg.ReferenceKeys.IDs()}
 	go h.Watch(ctx, partTemporal, temporalEvery, func(ctx context.Context) error {
-		if _, err := temporal.WorkflowService().GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{}); err != nil {
+		wrong, err := "", error(nil)
+		if role != config.Worker {
+			wrong, err = others.AsBot(ctx, temporal)
+		}
+		if wrong == "" && err == nil && role != config.Bot {
+			wrong, err = others.AsWorker(ctx, temporal)
+		}
+		switch {
+		case wrong != "":
+			h.Set(partKeys, errors.New(wrong))
+		case err == nil:
+			h.Set(partKeys, nil)
+		}
+		if err == nil {
+			return nil
+		}
+		// Some may not look at task queues. Who may not describe the namespace either is not let in.
+		l.Debug("look at Temporal", "err", err)
+		_, err = temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: cfg.Temporal.Namespace})
+		var (
+			denied  *serviceerror.PermissionDenied
+			unknown *serviceerror.NamespaceNotFound
+		)
+		switch {
+		case err == nil:
+			h.Set(partKeys, nil) // Nobody knows, and a click will tell.
+			return nil
+		case errors.As(err, &denied), errors.As(err, &unknown), status.Code(err) == codes.Unauthenticated:
+			return fmt.Errorf("temporal does not let this process into the namespace %s: check TEMPORAL_NAMESPACE and TEMPORAL_API_KEY, or the certificate", cfg.Temporal.Namespace)
+		default:
 			return errors.New("temporal does not answer")
 		}
-		return nil
 	})
 	go h.Watch(ctx, partSlack, slackEvery, func(ctx context.Context) error {
 		switch err := chat.Check(ctx); {
@@ -72,25 +104,5 @@ func watch(ctx context.Context, l *slog.Logger, h *health.Health, cfg config.Con
 		default:
 			return errors.New("slack does not answer")
 		}
-	})
-	keys := cfg.ReferenceKeys.IDs()
-	go h.Watch(ctx, partKeys, temporalEvery, func(ctx context.Context) error {
-		var (
-			wrong string
-			err   error
-		)
-		if role != config.Worker {
-			wrong, err = peers.CheckBot(ctx, temporal, cfg.TaskQueue, keys)
-		}
-		if wrong == "" && err == nil && role != config.Bot {
-			wrong, err = peers.CheckWorker(ctx, temporal, cfg.TaskQueue, keys)
-		}
-		if err != nil { // Temporal is away, or does not let us look: nobody knows, and a click will tell.
-			l.Debug("compare keys", "err", err)
-		}
-		if wrong != "" {
-			return errors.New(wrong)
-		}
-		return nil
 	})
 }

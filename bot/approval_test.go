@@ -104,6 +104,45 @@ func answered(r reply) string {
 	return b.String()
 }
 
+// What a command is answered quotes others: it makes no links, and a long one is said once, for Slack takes no more.
+func TestAnswer(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		text  string
+		twice bool
+	}{
+		"short":              {"Of `https://evil.example` there is nothing.", true},
+		"half of an answer":  {strings.Repeat("x", answerBytes/2-2), true}, // As JSON it has quotation marks.
+		"more than a half":   {strings.Repeat("x", answerBytes/2-1), false},
+		"many bytes as JSON": {strings.Repeat("<", answerBytes/12), false},
+		"a whole answer":     {strings.Repeat("xxx xxxx\n", answerBytes/10), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := answer(tc.text)
+			body, _ := r.body.(map[string]any)
+			if got := answered(r); !r.ack || got != tc.text {
+				t.Errorf("acknowledged %v, with %.60q", r.ack, got)
+			}
+			if _, twice := body["text"]; twice != tc.twice {
+				t.Errorf("said in the text too: %v, want %v", twice, tc.twice)
+			}
+			if body["unfurl_links"] != false || body["unfurl_media"] != false {
+				t.Errorf("unfurls links %v, media %v", body["unfurl_links"], body["unfurl_media"])
+			}
+			for _, b := range body["blocks"].([]slack.Block) {
+				if said := b.(*slack.SectionBlock).Text; said.Type != slack.MarkdownType || !said.Verbatim {
+					t.Errorf("a block of %s, verbatim %v", said.Type, said.Verbatim)
+				}
+			}
+			// https://docs.slack.dev/apis/events-api/using-socket-mode
+			if sent, err := json.Marshal(body); err != nil || len(sent) > 18_000 {
+				t.Errorf("%d bytes, %v", len(sent), err)
+			}
+		})
+	}
+}
+
 func TestApprovalCommand(t *testing.T) {
 	t.Parallel()
 	const (
@@ -151,6 +190,12 @@ func TestApprovalCommand(t *testing.T) {
 		"an ID with a mention":     {text: "show <!here>", says: []string{"no request `here`"}, looked: 1},
 		"an ID with a person":      {text: "show <@U0BOB00001|bob>", says: []string{"no request `&lt;@U0BOB00001&gt;`"}, looked: 1},
 		"an ID with entities":      {text: "show a&lt;!channel&gt;b", says: []string{"a&lt;!channel&gt;b"}, silent: []string{"<!channel"}, looked: 1},
+		"an ID of other letters":   {text: "show größe", says: []string{"no request `größe`"}},
+		"an ID with a control":     {text: "show a\x01b", says: []string{"no request `ab`"}, looked: 1}, // which is gone by then
+		"an ID with a line's end":  {text: "show `a\r\nb`", says: []string{"no request"}, looked: 1},    // a space by then
+		"an ID of all signs":       {text: "show !#~ {}", says: []string{"no request `!#~ {}`"}, looked: 1},
+		"withdraw other letters":   {text: "withdraw größe", says: []string{"no request `größe`"}},
+		"extend other letters":     {text: "extend größe 2h", says: []string{"no request `größe`"}},
 		"an ID in quotes":          {text: "“show mine”", says: []string{"Mine"}, looked: 1},
 		"an ID as long as can be":  {text: "show " + strings.Repeat("x", idLimit), says: []string{"no request"}, looked: 1},
 		"an ID that is too long":   {text: "show " + strings.Repeat("x", idLimit+1), says: []string{"no request"}},
@@ -284,6 +329,35 @@ func TestApprovalCommand(t *testing.T) {
 			}
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("changes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Temporal's client would take the process for broken where it is asked for such an ID.
+func TestFindRequestAsksForNoOtherSigns(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		id     string
+		looked int
+	}{
+		"printable":        {" ~my!deploy", 1},
+		"another letter":   {"größe", 0},
+		"not UTF-8":        {"a\xff", 0},
+		"a control":        {"a\x01b", 0},
+		"the end of text":  {"a\x00", 0},
+		"the end of line":  {"a\nb", 0},
+		"the last control": {"a\x7f", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := new(fakeTemporal)
+			b, _ := newBot(t, newSlack(), f, nil)
+			if fs, no := b.findRequest(t.Context(), command{UserID: bob.ID}, tc.id); len(fs) > 0 || !strings.Contains(string(no), "There is no request") {
+				t.Errorf("found %+v, %q", fs, no)
+			}
+			if len(f.looked) != tc.looked {
+				t.Errorf("described %q, want %d", f.looked, tc.looked)
 			}
 		})
 	}

@@ -204,7 +204,8 @@ func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sen
 	return err == nil
 }
 
-// insist makes a call to Slack, and makes it again where Slack is in trouble, for as long as ctx lets it and it may help.
+// insist makes a call to Slack, and makes it again where Slack is in trouble, for as long as ctx lets it and it may help. Where
+// Slack asks to wait for a large part of what is left, there is better to do.
 func insist(ctx context.Context, call func(context.Context) error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = 200 * time.Millisecond
@@ -214,7 +215,7 @@ func insist(ctx context.Context, call func(context.Context) error) error {
 		err := call(soon)
 		var e *slackapi.Error
 		switch {
-		case errors.As(err, &e) && e.Kind == slackapi.Limited && e.RetryAfter < afterBudget:
+		case errors.As(err, &e) && e.Kind == slackapi.Limited && e.RetryAfter < left(ctx)/4:
 			return struct{}{}, backoff.RetryAfter(int(e.RetryAfter.Seconds()))
 		case errors.As(err, &e) && e.Kind != slackapi.Failed:
 			return struct{}{}, backoff.Permanent(err)
@@ -222,6 +223,15 @@ func insist(ctx context.Context, call func(context.Context) error) error {
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(tries))
 	return err
+}
+
+// left is how much time there is until ctx ends.
+func left(ctx context.Context) time.Duration {
+	until, ok := ctx.Deadline()
+	if !ok {
+		return afterBudget
+	}
+	return time.Until(until)
 }
 
 // checkResponseURL refuses to send what a person is told anywhere but to Slack.

@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"countersign/internal/card"
+	"countersign/internal/reference"
 	"countersign/workflows"
 )
 
@@ -341,4 +342,79 @@ func TestAskMore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A choice that the card does not offer decides nothing, whichever button's name a click has.
+func TestChoiceThatIsNotOffered(t *testing.T) {
+	t.Parallel()
+	r := request
+	r.Choices = []workflows.Choice{{Label: "Blue"}, {Label: "Green"}, {Label: "Red"}}
+	withForm := detailed()
+	withForm.Choices = r.Choices
+	for action, option := range map[string]int{
+		"approve": 0, "approve_1": 1, "approve_2": 2, "approve_3": 3, "approve_4": 0, "approve_5": 0,
+	} {
+		decided := func(t *testing.T, f *fakeTemporal) {
+			t.Helper()
+			switch {
+			case option == 0 && len(f.completions) > 0:
+				t.Errorf("decided %+v, want nothing", f.completions)
+			case option > 0 && len(f.completions) != 1:
+				t.Errorf("%d commits, want 1", len(f.completions))
+			case option > 0:
+				if d, ok := f.completions[0].result.(workflows.Decision); !ok || d.Outcome != workflows.Approved || d.Option != option {
+					t.Errorf("decided %+v, want choice %d", f.completions[0], option)
+				}
+			}
+		}
+		inTime(t, action, func(t *testing.T) {
+			s, f := newSlack(), &fakeTemporal{histories: [][]*historypb.HistoryEvent{historyOf(t, r)}}
+			b, sealed := newBot(t, s, f, about(r))
+			if got := deliver(t, b, interactive, clicked(bob, action, sealed)); !got.ack || got.body != nil || len(s.modals) > 0 {
+				t.Errorf("answered %+v with %d modals", got, len(s.modals))
+			}
+			decided(t, f)
+			if option == 0 {
+				says(t, s, []string{string(refuseReference)})
+			} else {
+				says(t, s, nil)
+			}
+		})
+		inTime(t, action+", for a form", func(t *testing.T) {
+			s, f := newSlack(), &fakeTemporal{histories: [][]*historypb.HistoryEvent{historyOf(t, withForm)}}
+			b, sealed := newBot(t, s, f, about(withForm))
+			deliver(t, b, interactive, clicked(bob, action, sealed))
+			if offered := len(s.modals) == 1; offered != (option > 0) || len(f.completions) > 0 {
+				t.Errorf("%d modals and %d commits", len(s.modals), len(f.completions))
+			}
+			if option == 0 {
+				says(t, s, []string{string(refuseReference)})
+			}
+		})
+		inTime(t, action+", by a form", func(t *testing.T) {
+			s, f := newSlack(), &fakeTemporal{histories: [][]*historypb.HistoryEvent{historyOf(t, withForm)}}
+			b, sealed := newBot(t, s, f, about(withForm))
+			m := modal{Reference: sealed, Channel: at.Channel, TS: at.TS, Action: action}
+			got := deliver(t, b, interactive, filled(t, bob, card.CallbackDecision, m, values()))
+			decided(t, f)
+			if option == 0 {
+				checkFaults(t, got, []string{card.BlockComment}, string(refuseReference))
+			} else {
+				checkFaults(t, got, nil, "")
+			}
+		})
+	}
+	// The buttons of a card from before choices were sealed decide as they did.
+	inTime(t, "of an old card", func(t *testing.T) {
+		s, f := newSlack(), &fakeTemporal{histories: [][]*historypb.HistoryEvent{historyOf(t, r)}}
+		b, sealed := newBot(t, s, f, func(ref *reference.Reference) { about(r)(ref); ref.Choices = 0 })
+		deliver(t, b, interactive, clicked(bob, "approve_3", sealed))
+		says(t, s, nil)
+		if len(f.completions) != 1 {
+			t.Fatalf("%d commits, want 1", len(f.completions))
+		}
+		if d, ok := f.completions[0].result.(workflows.Decision); !ok || d.Option != 3 {
+			t.Errorf("decided %+v, want choice 3", f.completions[0])
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"countersign/internal/reference"
 	"countersign/internal/slacksim"
 	"countersign/workflows"
 )
@@ -113,4 +114,34 @@ func TestSocketsAreRefreshed(t *testing.T) {
 	w.closed(second, "Approved by")
 	w.must(w.sim.Wait(w.ctx, func(st slacksim.State) bool { return st.Connected >= opened+2 }))
 	w.ready(url)
+}
+
+// A bot and a worker with different keys say so, each in its log and in its readiness, with the first card or soon after;
+// who clicks is told; and with the right key the card that there is works.
+func TestKeysDiffer(t *testing.T) {
+	bothModes(t, func(w *world) {
+		w.patience(4 * time.Minute) // The bot polls once a minute, and the worker has to see it do so.
+		worker := w.start("worker", admin)
+		w.ready(w.admin(worker))
+		bot := w.start("bot", admin, "REFERENCE_KEYS="+reference.NewKey())
+		run := w.ask("general", "World")
+		card := w.card("general", "Greet World")
+		w.unready(w.admin(bot), "keys", "a worker seals buttons with the key")
+		w.unready(w.admin(worker), "keys", "this worker seals buttons with the key")
+		for _, p := range []*process{bot, worker} {
+			w.sees(p, `level=ERROR msg="not ready" part=keys err=".*give bots and workers the same REFERENCE_KEYS"`)
+		}
+		bob := w.as("bob", "general")
+		w.click(bob, card, "approve", true)
+		w.told(bob, "a key that the app no longer has")
+
+		w.stop(bot)
+		bot = w.start("bot", admin)
+		w.click(bob, card, "approve", true)
+		if got, err := w.result(run); got != "Hello, World!" || err != nil {
+			w.Errorf("Greeting returned %q, %v", got, err)
+		}
+		w.ready(w.admin(bot))
+		w.ready(w.admin(worker)) // once it has seen that the other bot is gone
+	})
 }

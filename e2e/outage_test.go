@@ -12,7 +12,6 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"countersign/internal/devserver"
-	"countersign/internal/reference"
 	"countersign/internal/slacksim"
 )
 
@@ -183,34 +182,6 @@ func (w *world) tried(run client.WorkflowRun, n int32) {
 			w.Fatalf("no activity was tried %d times: %v", n, d.GetPendingActivities())
 		}
 	}
-}
-
-// A bot and a worker with different keys say so, each in its log and in its readiness, as soon as both are there; who
-// clicks is told; and with the right key the card that there is works.
-func TestKeysDiffer(t *testing.T) {
-	bothModes(t, func(w *world) {
-		worker := w.start("worker", admin)
-		w.ready(w.admin(worker))
-		bot := w.start("bot", admin, "REFERENCE_KEYS="+reference.NewKey())
-		run := w.ask("general", "World")
-		card := w.card("general", "Greet World")
-		w.unready(w.admin(bot), "keys", "a worker seals buttons with the key")
-		w.unready(w.admin(worker), "keys", "this worker seals buttons with the key")
-		for _, p := range []*process{bot, worker} {
-			w.sees(p, `level=ERROR msg="not ready" part=keys err=".*give bots and workers the same REFERENCE_KEYS"`)
-		}
-		bob := w.as("bob", "general")
-		w.click(bob, card, "approve", true)
-		w.told(bob, "a key that the app no longer has")
-
-		w.stop(bot)
-		bot = w.start("bot", admin)
-		w.ready(w.admin(bot))
-		w.click(bob, card, "approve", true)
-		if got, err := w.result(run); got != "Hello, World!" || err != nil {
-			w.Errorf("Greeting returned %q, %v", got, err)
-		}
-	})
 }
 
 // A full disk under the log, and a log that nobody reads any more, cost the log alone.

@@ -31,12 +31,12 @@ type click struct {
 	taker *life
 }
 
-func (s *suite) note(c *click) *click {
+// note keeps a click, with who had it.
+func (s *suite) note(c *click) {
 	c.taker = s.taker(c.Delivery)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clicks = append(s.clicks, c)
-	return c
 }
 
 // asks has a request asked, ended as is planned, and decided by its people.
@@ -129,10 +129,13 @@ func (s *suite) act(a *asked) {
 // they click again after a moment; they stop once they are told something definite, or once their click was taken and
 // nothing was said.
 func (s *suite) acts(a *asked, p *actor) {
-	s.wait(p.after)
+	begin := time.Now()
 	for n := 0; s.ctx.Err() == nil; n++ {
-		card, ok := s.sim.Message(s.latest.Load().cards[a.n].Channel, s.latest.Load().cards[a.n].TS)
-		if !ok || len(card.Buttons()) == 0 || s.once(a, p, card) {
+		card := s.latest.Load().cards[a.n]
+		for len(card.Buttons()) > 0 && time.Since(begin) < p.after && s.wait(min(200*time.Millisecond, p.after)) {
+			card = s.latest.Load().cards[a.n]
+		}
+		if len(card.Buttons()) == 0 || s.once(a, p, card) {
 			return
 		}
 		s.wait(between(dice(s.seed, "again "+p.name, n), 500*time.Millisecond, 2500*time.Millisecond))

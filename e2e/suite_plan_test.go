@@ -211,7 +211,7 @@ func plan(seed uint64, n int) []*asked {
 			a.actors[0].after = between(r, 0, 2*expiry)
 		}
 		if a.kill != nil && a.kill.method == "RespondActivityTaskCanceledById" {
-			a.actors[0].after += 2 * expiry // so that it does not end before
+			a.actors[0].after = time.Hour // so that nobody ends it before
 		}
 		all[i] = a
 	}
@@ -307,7 +307,7 @@ func blows(seed uint64, last time.Duration) (all []struct {
 	const round = 50 * time.Second
 	for i := 0; i == 0 || time.Duration(i)*round < last; i++ {
 		r := dice(seed, "blows", i)
-		for j, b := range []blow{noWorker, dropped, noTemporal, noBot, refreshed} {
+		for j, b := range []blow{dropped, noTemporal, noBot, noWorker, refreshed} {
 			at := time.Duration(i)*round + time.Duration(j+1)*8*time.Second + between(r, 0, 5*time.Second)
 			all = append(all, struct {
 				blow

@@ -47,11 +47,11 @@ type suite struct {
 	all    map[int]*asked
 	byUser map[string]*asked
 
-	calm    atomic.Bool // nothing fails any more
-	over    atomic.Bool // processes may end
+	calm    atomic.Bool // only the planned kills that have not fallen yet still do
+	over    atomic.Bool // nothing does, and processes may end
 	kills   atomic.Int64
-	latest  atomic.Pointer[sight]
-	running sync.WaitGroup // processes
+	latest  atomic.Pointer[sight] // what people see
+	running sync.WaitGroup        // processes
 	people  sync.WaitGroup
 
 	opening sync.Mutex // one socket is opened at a time
@@ -59,13 +59,13 @@ type suite struct {
 	mu      sync.Mutex
 	lives   map[string]*life // by the process's name: the one that runs
 	ever    []*life          // in their order
-	sockets map[int]*life
-	taken   map[string]*life // by a delivery's trigger
+	sockets map[int]*life    // by Slack's number: whose they are
+	taken   map[string]*life // who had a delivery by HTTP, by its trigger
+	turn    int              // of the bots, to have one by HTTP
 	cut     []time.Time      // when sockets were
-	thrown  map[string]int
-	fell    map[int]time.Time // the kills that are planned for requests
+	thrown  map[string]int   // how often the dice were, by the sort of thing
+	fell    map[int]bool     // whether the kill that is planned for a request has fallen
 	clicks  []*click
-	turn    int
 }
 
 // life is one life of a process, from its start to its kill.
@@ -89,7 +89,7 @@ func newSuite(t *testing.T, ctx context.Context, m mode, seed uint64, temporal s
 		T: t, ctx: ctx, mode: m, seed: seed, address: temporal, queue: fmt.Sprintf("faults-%d-%s", seed, m), dir: t.TempDir(),
 		sim: slacksim.New(slacksim.Options{Commands: commands(app), RateLimit: true}),
 		all: map[int]*asked{}, byUser: map[string]*asked{}, lives: map[string]*life{}, sockets: map[int]*life{},
-		taken: map[string]*life{}, thrown: map[string]int{}, fell: map[int]time.Time{},
+		taken: map[string]*life{}, thrown: map[string]int{}, fell: map[int]bool{},
 	}
 	s.sim.SetScopes(app.OAuthConfig.Scopes.Bot...)
 	s.front = httptest.NewServer(http.HandlerFunc(s.serve))
@@ -191,6 +191,8 @@ func (s *suite) keep(role string, number int) {
 			l, err := s.launch(role, name, way)
 			if err != nil {
 				s.Errorf("start %s: %v", name, err)
+			}
+			if l == nil {
 				return
 			}
 			select {
@@ -208,6 +210,7 @@ func (s *suite) keep(role string, number int) {
 	})
 }
 
+// launch starts a process; it is nil where none starts any more.
 func (s *suite) launch(role, name, way string) (*life, error) {
 	cmd := exec.Command(shared.binary, role)
 	cmd.Dir = s.dir
@@ -216,6 +219,9 @@ func (s *suite) launch(role, name, way string) (*life, error) {
 	l.Stdout, l.Stderr = l.log, l.log
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over.Load() {
+		return nil, nil
+	}
 	if err := l.Start(); err != nil {
 		return nil, err
 	}
@@ -238,7 +244,9 @@ func (s *suite) launch(role, name, way string) (*life, error) {
 
 // end ends all processes.
 func (s *suite) end() {
+	s.mu.Lock()
 	s.over.Store(true)
+	s.mu.Unlock()
 	for _, l := range s.alive("") {
 		l.kill()
 	}
@@ -278,16 +286,16 @@ func (s *suite) kill(l *life) {
 
 // falls reports whether the kill that is planned for a request falls at this call. It falls once.
 func (s *suite) falls(a *asked, method, body string) bool {
-	if a == nil || a.kill == nil || s.calm.Load() || !a.kill.fits(method, body) {
+	if a == nil || a.kill == nil || s.over.Load() || !a.kill.fits(method, body) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, before := s.fell[a.n]
-	if !before {
-		s.fell[a.n] = time.Now()
+	if s.fell[a.n] {
+		return false
 	}
-	return !before
+	s.fell[a.n] = true
+	return true
 }
 
 // pass hands a call of a process on, and kills the process before or after, if that is planned. What was to be killed
@@ -306,7 +314,7 @@ func (s *suite) pass(name, method, body string, w http.ResponseWriter, r *http.R
 		next.ServeHTTP(answer, r)
 		if !done(answer) {
 			s.mu.Lock()
-			delete(s.fell, a.n)
+			s.fell[a.n] = false
 			s.mu.Unlock()
 		}
 	}

@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
 
 	"countersign/internal/slackapi"
 	"countersign/internal/slacksim"
@@ -354,6 +361,31 @@ func (w *world) toldDirectly() []slacksim.Message {
 	return w.sim.Messages(direct)
 }
 
+// The workflow whose steps the test environment executes.
+const (
+	ownWorkflow = "default-test-workflow-id"
+	ownRun      = "default-test-run-id"
+)
+
+// closesLater runs [workflows.CloseCardLater] with these activities.
+func (w *world) closesLater(c workflows.Closing) {
+	w.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: "close-1", TaskQueue: queue})
+	env.SetTestTimeout(time.Minute)
+	env.RegisterActivity(w.Activities)
+	env.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
+		if info.WorkflowExecution.ID != "close-1" {
+			w.Errorf("a step of workflow %s", info.WorkflowExecution.ID)
+		}
+	})
+	if env.ExecuteWorkflow(workflows.CloseCardLater, c); env.GetWorkflowError() != nil {
+		w.Error(env.GetWorkflowError())
+	}
+}
+
 func TestPostLine(t *testing.T) {
 	line := func(w *world) workflows.Line {
 		w.Helper()
@@ -482,6 +514,33 @@ func TestPostLine(t *testing.T) {
 		}
 		if n := len(said(w, l)); n != 1 {
 			t.Errorf("%d lines, want 1", n)
+		}
+	})
+	// The workflow that goes on with the closing has an ID of its own: the line is looked for as who asked has posted it.
+	t.Run("posted by the workflow that asked", func(t *testing.T) {
+		for name, tc := range map[string]struct {
+			change func(*workflows.Line)
+			lines  int
+		}{
+			"the same line":        {func(*workflows.Line) {}, 1},
+			"another workflow's":   {func(l *workflows.Line) { l.WorkflowID = "ask-2" }, 2},
+			"another run's":        {func(l *workflows.Line) { l.RunID = "run-2" }, 2},
+			"another question's":   {func(l *workflows.Line) { l.ActivityID = "AB2CDE-2-decision-1-0000abcd" }, 2},
+			"the one that is next": {func(l *workflows.Line) { l.Number++ }, 2},
+		} {
+			t.Run(name, func(t *testing.T) {
+				w := newWorld(t)
+				l := line(w)
+				if err := post(w, l); err != nil {
+					t.Fatal(err)
+				}
+				l.Again, l.WorkflowID, l.RunID = true, ownWorkflow, ownRun
+				tc.change(&l)
+				w.closesLater(workflows.Closing{Again: true, Lines: []workflows.Line{l}})
+				if n := len(said(w, l)); n != tc.lines {
+					t.Errorf("%d lines, want %d", n, tc.lines)
+				}
+			})
 		}
 	})
 	t.Run("not posted by an earlier activity", func(t *testing.T) {

@@ -11,8 +11,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
@@ -20,8 +22,7 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
-// gone is how long after its last poll a process counts as gone. A poll lasts a minute, and Temporal lists those of the
-// last five. https://docs.temporal.io/task-queue
+// gone is how long after its last poll a process counts as gone: a poll lasts a minute.
 const gone = 80 * time.Second
 
 // Identity is under what a process polls that has the keys of those IDs.
@@ -40,27 +41,42 @@ type Temporal interface {
 	DescribeTaskQueue(ctx context.Context, taskQueue string, kind enumspb.TaskQueueType) (*workflowservice.DescribeTaskQueueResponse, error)
 }
 
-// CheckBot says what is wrong where a worker that polls seals with a key that is not among keys, which are those of a bot.
-// An error means that it could not be looked up.
-func CheckBot(ctx context.Context, t Temporal, taskQueue string, keys []string) (wrong string, err error) {
-	workers, err := polling(ctx, t, taskQueue)
+// Watch looks for those whose keys do not fit. Only who has polled since the first look counts, for Temporal lists for some
+// minutes who is gone. So what is wrong shows within a minute, and with the next task of a worker at the latest. A Watch is
+// not for concurrent use.
+type Watch struct {
+	// TaskQueue is the deployment's. Keys are the IDs of the keys of who looks.
+	TaskQueue string
+	Keys      []string
+
+	seen map[string]sighting // by queue and identity
+}
+
+// sighting is when somebody was seen to poll: by the server's clock, which may be another than ours, and by ours, when that
+// was seen to have changed.
+type sighting struct{ polled, moved time.Time }
+
+// AsBot says what is wrong where a worker seals with a key that is not among w.Keys, which are those of a bot. An error
+// means that it could not be looked up.
+func (w *Watch) AsBot(ctx context.Context, t Temporal) (wrong string, err error) {
+	workers, err := w.polling(ctx, t, w.TaskQueue)
 	for _, theirs := range workers {
-		if !slices.Contains(keys, theirs[0]) {
+		if !slices.Contains(w.Keys, theirs[0]) {
 			return fmt.Sprintf("a worker seals buttons with the key %s, and this bot has only %s: give bots and workers the same REFERENCE_KEYS",
-				theirs[0], strings.Join(keys, ", ")), nil
+				theirs[0], strings.Join(w.Keys, ", ")), nil
 		}
 	}
 	return "", err
 }
 
-// CheckWorker says what is wrong where a bot that polls lacks the first of keys, with which a worker seals. An error means
-// that it could not be looked up.
-func CheckWorker(ctx context.Context, t Temporal, taskQueue string, keys []string) (wrong string, err error) {
-	bots, err := polling(ctx, t, BotQueue(taskQueue))
+// AsWorker says what is wrong where a bot lacks the first of w.Keys, with which a worker seals. An error means that it
+// could not be looked up.
+func (w *Watch) AsWorker(ctx context.Context, t Temporal) (wrong string, err error) {
+	bots, err := w.polling(ctx, t, BotQueue(w.TaskQueue))
 	for _, theirs := range bots {
-		if !slices.Contains(theirs, keys[0]) {
+		if !slices.Contains(theirs, w.Keys[0]) {
 			return fmt.Sprintf("this worker seals buttons with the key %s, and a bot has only %s: give bots and workers the same REFERENCE_KEYS",
-				keys[0], strings.Join(theirs, ", ")), nil
+				w.Keys[0], strings.Join(theirs, ", ")), nil
 		}
 	}
 	return "", err
@@ -68,27 +84,57 @@ func CheckWorker(ctx context.Context, t Temporal, taskQueue string, keys []strin
 
 // polling are the keys of those who poll for activities. Who does not name any, a worker of another program say, is left
 // out.
-func polling(ctx context.Context, t Temporal, taskQueue string) (all [][]string, err error) {
+func (w *Watch) polling(ctx context.Context, t Temporal, taskQueue string) (all [][]string, err error) {
 	r, err := t.DescribeTaskQueue(ctx, taskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
 	if err != nil {
 		return nil, fmt.Errorf("look up who polls the task queue %s: %w", taskQueue, err)
 	}
+	if w.seen == nil {
+		w.seen = make(map[string]sighting)
+	}
 	for _, p := range r.GetPollers() {
-		if m := identity.FindStringSubmatch(p.GetIdentity()); m != nil && time.Since(p.GetLastAccessTime().AsTime()) < gone {
+		m := identity.FindStringSubmatch(p.GetIdentity())
+		if m == nil {
+			continue
+		}
+		name, polled := taskQueue+" "+p.GetIdentity(), p.GetLastAccessTime().AsTime()
+		s, known := w.seen[name]
+		if known && polled.After(s.polled) {
+			s.moved = time.Now()
+		}
+		s.polled = polled
+		w.seen[name] = s
+		if !s.moved.IsZero() && time.Since(s.moved) < gone {
 			all = append(all, strings.Split(m[1], ","))
 		}
 	}
 	return all, nil
 }
 
-// Show has the workers of a deployment see a bot with the keys of those IDs, until stop is called.
-func Show(c client.Client, taskQueue string, keys []string) (stop func(), err error) {
-	w := worker.New(c, BotQueue(taskQueue), worker.Options{
-		Identity:                         Identity(keys),
-		DisableWorkflowWorker:            true,
-		MaxConcurrentActivityTaskPollers: 1,
+// Show has the workers of a deployment see a bot with the keys of those IDs, until stop is called, which waits for the end of
+// it. It tries until Temporal lets it, and tells failed of each time that Temporal does not.
+func Show(ctx context.Context, c client.Client, taskQueue string, keys []string, failed func(error)) (stop func()) {
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	var showing sync.WaitGroup
+	showing.Go(func() {
+		w, err := backoff.Retry(ctx, func() (worker.Worker, error) {
+			w := worker.New(c, BotQueue(taskQueue), worker.Options{
+				Identity:                         Identity(keys),
+				DisableWorkflowWorker:            true,
+				MaxConcurrentActivityTaskPollers: 1,
+			})
+			// The SDK polls only where there is an activity.
+			w.RegisterActivityWithOptions(func() error { return nil }, activity.RegisterOptions{Name: "Nothing"})
+			return w, w.Start()
+		}, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) { failed(err) }))
+		if err != nil {
+			return // It was stopped.
+		}
+		<-ctx.Done()
+		w.Stop()
 	})
-	// The SDK polls only where there is an activity.
-	w.RegisterActivityWithOptions(func() error { return nil }, activity.RegisterOptions{Name: "Nothing"})
-	return w.Stop, w.Start()
+	return func() {
+		end()
+		showing.Wait()
+	}
 }

@@ -46,7 +46,7 @@ type Client struct {
 	all    *expirable.LRU[string, map[string]Group]
 	flight singleflight.Group
 	// unauthorized is what Slack said of the token, while it does not take it.
-	unauthorized atomic.Pointer[Error]
+	unauthorized atomic.Pointer[unauthorized]
 }
 
 // Self is who the app is in its workspace.
@@ -96,23 +96,40 @@ func Dial(ctx context.Context, token, apiURL string) (*Client, error) {
 // Self returns who the app is.
 func (c *Client) Self() Self { return c.self }
 
-// Check asks Slack whether it takes the token. While it does not, nothing is posted or changed: [Client.Post] and
-// [Client.Update] return the error of kind [Unauthorized] without a call. https://docs.slack.dev/reference/methods/auth.test
-func (c *Client) Check(ctx context.Context) error {
-	_, err := c.api.AuthTestContext(ctx)
-	err = classify("auth.test", err)
-	if err == nil {
-		c.unauthorized.Store(nil)
-	}
-	return c.noted(err)
+// askAgain is how long it is kept in mind that Slack does not take the token.
+const askAgain = time.Minute
+
+// unauthorized is that Slack did not take the token.
+type unauthorized struct {
+	err *Error
+	at  time.Time
 }
 
-// noted is err; it is kept in mind where it says that Slack does not take the token.
+// Check asks Slack whether it takes the token. While it does not, nothing is posted or changed: [Client.Post] and
+// [Client.Update] return the error of kind [Unauthorized] without a call, but for one a minute.
+// https://docs.slack.dev/reference/methods/auth.test
+func (c *Client) Check(ctx context.Context) error {
+	_, err := c.api.AuthTestContext(ctx)
+	return c.noted(classify("auth.test", err))
+}
+
+// noted is err. Whether it says that Slack takes the token, or does not, is kept in mind.
 func (c *Client) noted(err error) error {
 	if e := AsUnauthorized(err); e != nil {
-		c.unauthorized.Store(e)
+		c.unauthorized.Store(&unauthorized{e, time.Now()})
+	} else if err == nil {
+		c.unauthorized.Store(nil)
 	}
 	return err
+}
+
+// refused is what Slack said of the token, where it does not take it; nil where that is to be found out.
+func (c *Client) refused() *Error {
+	u := c.unauthorized.Load()
+	if u == nil || time.Since(u.at) > askAgain && c.unauthorized.CompareAndSwap(u, &unauthorized{u.err, time.Now()}) {
+		return nil
+	}
+	return u.err
 }
 
 // Message is a message to post.
@@ -127,7 +144,7 @@ type Message struct {
 // Post posts a message, and says where it is. It is not idempotent: after an error of kind [Failed] the message may be
 // there. https://docs.slack.dev/reference/methods/chat.postMessage
 func (c *Client) Post(ctx context.Context, m Message) (workflows.Card, error) {
-	if e := c.unauthorized.Load(); e != nil {
+	if e := c.refused(); e != nil {
 		return workflows.Card{}, e
 	}
 	opts := append(content(m.Text, m.Blocks), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl(),
@@ -185,7 +202,7 @@ func (c *Client) Find(ctx context.Context, m Message, since time.Time) (card wor
 
 // Update replaces a message of ours; it is idempotent. https://docs.slack.dev/reference/methods/chat.update
 func (c *Client) Update(ctx context.Context, card workflows.Card, text string, blocks []slack.Block) error {
-	if e := c.unauthorized.Load(); e != nil {
+	if e := c.refused(); e != nil {
 		return e
 	}
 	_, _, _, err := c.api.UpdateMessageContext(ctx, card.Channel, card.TS, content(text, blocks)...)
