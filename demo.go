@@ -89,7 +89,7 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 		ReadOnlyDM: true,
 		Trace:      trace(cfg, temporalUI),
 	})
-	web := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
+	web := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(page) }()
 	defer func() {

@@ -44,7 +44,7 @@ func serveHealth(ctx context.Context, cfg config.Config, role config.Role, l *sl
 		parts = append(parts, partSocket)
 	}
 	h = health.New(l, parts...)
-	context.AfterFunc(ctx, func() { h.Set(partProcess, errors.New("stopping")) })
+	context.AfterFunc(ctx, func() { h.Set(partProcess, health.ErrStopping) })
 	if cfg.AdminAddress == "" {
 		return h, func() {}, nil
 	}

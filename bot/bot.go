@@ -165,6 +165,9 @@ func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 		if err != nil {
 			b.Log.Warn("drop an event", "err", err)
 		}
+		if elsewhere {
+			return done()
+		}
 		// https://docs.slack.dev/reference/events/app_home_opened
 		if e.Event.Type == "app_home_opened" && e.Event.Tab == "home" && e.Event.User != "" {
 			return done().and(func(ctx context.Context) { b.openHome(ctx, e.Event.User) })

@@ -245,6 +245,7 @@ func TestEvents(t *testing.T) {
 		"no event":                map[string]any{"type": "event_callback"},
 		"an event that is none":   map[string]any{"event": "app_home_opened"},
 		"a user who is an object": map[string]any{"event": map[string]any{"type": "user_change", "user": map[string]any{"id": bob.ID}}},
+		"another workspace":       map[string]any{"team_id": "T0OTHER001", "event": map[string]any{"type": "app_home_opened", "tab": "home", "user": bob.ID}},
 		"null":                    nil,
 		"a list":                  []any{1},
 	} {

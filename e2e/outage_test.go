@@ -5,11 +5,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc/codes"
 
 	"countersign/internal/devserver"
 	"countersign/internal/slacksim"
@@ -271,4 +274,51 @@ func TestClockSkew(t *testing.T) {
 			w.Error(err)
 		}
 	})
+}
+
+// deny answers a call to Temporal as it does where a key has been revoked, or may not do so much.
+func deny(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Grpc-Status", strconv.Itoa(int(codes.PermissionDenied)))
+	w.Header().Set("Grpc-Message", "Request unauthorized.")
+}
+
+// A process that Temporal lets into its namespace no longer says so, and is ready again when it does.
+func TestTemporalLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	var denied atomic.Bool
+	way := onTheWay(t, shared.temporal.Address, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if denied.Load() && !strings.HasSuffix(r.URL.Path, "/GetSystemInfo") { // for which nobody is asked who they are
+			deny(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	w := newWorld(t, socketMode, shared.temporal.Address, admin, "TEMPORAL_ADDRESS="+way)
+	p := w.start("bot")
+	url := w.admin(p)
+	w.ready(url)
+	denied.Store(true)
+	w.unready(url, "temporal", "does not let this process into the namespace default")
+	denied.Store(false)
+	w.ready(url)
+}
+
+// A bot needs no more of Temporal than its work does: not the namespace's description, for instance.
+func TestBotThatMayNotDescribeTheNamespace(t *testing.T) {
+	t.Parallel()
+	way := onTheWay(t, shared.temporal.Address, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasSuffix(r.URL.Path, "/DescribeNamespace") {
+			deny(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	w := newWorld(t, socketMode, shared.temporal.Address, admin)
+	w.start("worker")
+	p := w.start("bot", "TEMPORAL_ADDRESS="+way)
+	w.greet("general", "World")
+	w.approves(w.card("general", "Greet World"))
+	w.ready(w.admin(p))
+	w.sees(p, `the workers cannot see this bot's keys, trying again`)
 }

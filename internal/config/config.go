@@ -107,7 +107,7 @@ func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 		f.parse(err, vars)
 	}
 	f.slack(role, vars)
-	f.values(&c)
+	f.values(role, &c)
 	c.Temporal = temporal(role, vars, &f)
 	f.codec(&c)
 	if role != Demo && role != Client && vars["REFERENCE_KEYS"] == "" {
@@ -357,7 +357,7 @@ func (f *faults) token(name, value, prefix, help string) {
 }
 
 // values checks what the parser cannot, and gives SlackAPIURL its slash.
-func (f *faults) values(c *Config) {
+func (f *faults) values(role Role, c *Config) {
 	if !isHostPort(c.ListenAddress) {
 		f.add("LISTEN_ADDRESS", "is "+quote(c.ListenAddress), "write host:port, or :port for every address")
 	}
@@ -371,7 +371,7 @@ func (f *faults) values(c *Config) {
 	case c.AdminAddress == "":
 	case !isHostPort(c.AdminAddress):
 		f.add("ADMIN_ADDRESS", "is "+quote(c.AdminAddress), "write host:port, or :port for every address")
-	case c.AdminAddress == c.ListenAddress && c.SlackAppToken == "" && !strings.HasSuffix(c.AdminAddress, ":0"):
+	case c.AdminAddress == c.ListenAddress && c.SlackAppToken == "" && role != Worker && !strings.HasSuffix(c.AdminAddress, ":0"):
 		f.add("ADMIN_ADDRESS", "is LISTEN_ADDRESS", "take another port: that one is for Slack, and public")
 	}
 	switch {

@@ -4,6 +4,7 @@ package health
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,6 +32,9 @@ func New(l *slog.Logger, parts ...string) *Health {
 	return h
 }
 
+// ErrStopping is why a process is not ready that was asked to stop. The log does not say so: it is no fault.
+var ErrStopping = errors.New("stopping")
+
 // starting is why a part is not well that has not said anything yet.
 type starting struct{}
 
@@ -49,7 +53,7 @@ func (h *Health) Set(part string, err error) {
 	h.mu.Unlock()
 	_, first := before.(starting)
 	switch {
-	case !ok:
+	case !ok, errors.Is(err, ErrStopping):
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		h.log.Error("not ready", "part", part, "err", err)
 	case err == nil && before != nil && !first:

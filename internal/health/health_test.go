@@ -57,6 +57,11 @@ func TestSet(t *testing.T) {
 	}, said); diff != "" {
 		t.Errorf("logged (-want +got):\n%s", diff)
 	}
+	before := log.Len()
+	if h.Set("slack", ErrStopping); log.Len() > before {
+		t.Error("to stop is logged as a fault")
+	}
+	want(false, "stopping", "ok")
 	(*Health)(nil).Set("slack", nil) // is nothing
 }
 
