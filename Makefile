@@ -10,8 +10,11 @@ RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 
 .PHONY: build test check bench vuln screenshots fuzz faults
 
+# What `countersign version` says that the binary is.
+STAMP ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
 build: ## the binary, stripped
-	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o countersign .
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.stamp=$(STAMP)" -o countersign .
 
 test: ## all tests; the first run fetches or builds the Temporal CLI
 	go test $(RACE) -shuffle=on -timeout 30m $$(go list ./... | grep -v '/e2e$$')

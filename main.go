@@ -211,6 +211,9 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 		defer w.Stop()
 	}
 	announce := func() {
+		if ctx.Err() != nil { // A socket that opens while the process stops.
+			return
+		}
 		l.Info("ready", "after", time.Since(started).Round(time.Millisecond), "task_queue", cfg.TaskQueue, "keys", cfg.ReferenceKeys.IDs())
 		h.Set(partProcess, nil)
 		ready()

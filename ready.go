@@ -61,6 +61,7 @@ func serveHealth(ctx context.Context, cfg config.Config, role config.Role, l *sl
 // watch keeps h up to date until ctx ends.
 func watch(ctx context.Context, l *slog.Logger, h *health.Health, cfg config.Config, role config.Role, temporal client.Client, chat *slackapi.Client) {
 	others := peers.Watch{TaskQueue: cfg.TaskQueue, Keys: cfg.ReferenceKeys.IDs()}
+	looked := false // at the others' keys
 	go h.Watch(ctx, partTemporal, temporalEvery, func(ctx context.Context) error {
 		wrong, err := "", error(nil)
 		if role != config.Worker {
@@ -76,18 +77,23 @@ func watch(ctx context.Context, l *slog.Logger, h *health.Health, cfg config.Con
 			h.Set(partKeys, nil)
 		}
 		if err == nil {
+			looked = true
 			return nil
 		}
 		// Some may not look at task queues. Who may not describe the namespace either is not let in.
-		l.Debug("look at Temporal", "err", err)
+		unseen := err
 		_, err = temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: cfg.Temporal.Namespace})
 		var (
 			denied  *serviceerror.PermissionDenied
 			unknown *serviceerror.NamespaceNotFound
 		)
 		switch {
+		case err == nil && !looked:
+			looked = true // There is no more to see: a click will tell.
+			l.Warn("cannot compare the keys of bots and workers", "err", unseen)
+			h.Set(partKeys, nil)
+			return nil
 		case err == nil:
-			h.Set(partKeys, nil) // Nobody knows, and a click will tell.
 			return nil
 		case errors.As(err, &denied), errors.As(err, &unknown), status.Code(err) == codes.Unauthenticated:
 			return fmt.Errorf("temporal does not let this process into the namespace %s: check TEMPORAL_NAMESPACE and TEMPORAL_API_KEY, or the certificate", cfg.Temporal.Namespace)

@@ -25,7 +25,7 @@ const (
 	// afterBudget bounds what is done for a person after their click was answered.
 	afterBudget = 15 * time.Second
 	// tries and tryFor are how often, and for how long at a time, it is tried to tell a person something.
-	tries  = 3
+	tries  = 2
 	tryFor = 3 * time.Second
 )
 
@@ -212,10 +212,12 @@ func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sen
 func insist(ctx context.Context, call func(context.Context) error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = 200 * time.Millisecond
+	var last error
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		soon, stop := context.WithTimeout(ctx, tryFor)
 		defer stop()
 		err := call(soon)
+		last = err
 		var e *slackapi.Error
 		switch {
 		case errors.As(err, &e) && e.Kind == slackapi.Limited && e.RetryAfter < left(ctx)/4:
@@ -225,7 +227,10 @@ func insist(ctx context.Context, call func(context.Context) error) error {
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(tries))
-	return err
+	if err != nil {
+		return last // What Slack said, and not that there is no time left.
+	}
+	return nil
 }
 
 // left is how much time there is until ctx ends.

@@ -313,9 +313,11 @@ func (b *Bot) tellTooLate(ctx context.Context, i interaction, at workflows.Card,
 func (b *Bot) openForm(ctx context.Context, i interaction, v slack.ModalViewRequest) reply {
 	if err := b.Slack.OpenModal(ctx, i.TriggerID, v); err != nil {
 		b.Log.Warn("open a modal", "user", i.User.ID, "channel", i.card().Channel, "err", err)
-		return reply{then: func(ctx context.Context) {
-			b.whisper(ctx, i, i.card(), "Slack could not open the form, so nothing was done. Please click again.")
-		}}
+		sentence := "Slack could not open the form, so nothing was done. Please click again."
+		if slackapi.AsUnauthorized(err) != nil {
+			sentence = "The app's token for Slack is no longer valid, so I cannot open the form, and nothing was done. Whoever runs the app has to install it again."
+		}
+		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, i.card(), sentence) }}
 	}
 	return done()
 }

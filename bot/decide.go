@@ -198,6 +198,9 @@ func (b *Bot) heal(ctx context.Context, at workflows.Card, a record.Activity) {
 	if a.Card != (workflows.Card{}) {
 		at = a.Card
 	}
+	// Telling somebody may have taken all the time that there was.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), afterBudget)
+	defer stop()
 	msg := card.Closed(a.Round.Request, a.Result)
 	if err := insist(ctx, func(ctx context.Context) error { return b.Slack.Update(ctx, at, msg.Text, msg.Blocks) }); err != nil {
 		b.Log.Warn("close the card of a closed workflow", "channel", at.Channel, "err", err)

@@ -90,8 +90,8 @@ func TestWhisperInsists(t *testing.T) {
 		said string
 		took time.Duration // at the least
 	}{
-		"in trouble twice":       {left: []error{failed, failed}, said: "Sorry."},
-		"in trouble for longer":  {left: []error{failed, failed, failed}, said: "in C0GENERAL1: Sorry."},
+		"in trouble once":        {left: []error{failed}, said: "Sorry."},
+		"in trouble for longer":  {left: []error{failed, failed}, said: "in C0GENERAL1: Sorry."},
 		"asked to wait":          {left: []error{limited(2 * time.Second)}, said: "Sorry.", took: 2 * time.Second},
 		"asked to wait too long": {left: []error{limited(time.Minute)}, said: "in C0GENERAL1: Sorry."},
 		"refused":                {left: []error{refused}, said: "in C0GENERAL1: Sorry."},

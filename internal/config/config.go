@@ -388,6 +388,9 @@ func (f *faults) values(role Role, c *Config) {
 	if strings.ContainsAny(c.TaskQueue, "'\"\\") {
 		f.add("TASK_QUEUE", "has a quotation mark or a backslash", "use letters, digits and hyphens")
 	}
+	if strings.HasSuffix(c.TaskQueue, "-bots") {
+		f.add("TASK_QUEUE", "ends in -bots", "take another name: the bots of a deployment poll a queue of such a name")
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		f.add("LOG_FORMAT", "is "+quote(c.LogFormat), "write text or json")
 	}

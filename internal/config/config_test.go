@@ -228,6 +228,7 @@ func TestFaults(t *testing.T) {
 		"token as expiry":        {[]string{"ALLOW_APPROVAL_ON_EXPIRY=xoxb-1-secret"}, []string{"ALLOW_APPROVAL_ON_EXPIRY is a Slack token: write true"}},
 		"token as own address":   {[]string{"LISTEN_ADDRESS=xapp-1-secret"}, []string{"LISTEN_ADDRESS is a Slack token: write host:port"}},
 		"token as API URL":       {[]string{"SLACK_API_URL=xoxb-1-secret"}, []string{"SLACK_API_URL is not an absolute"}},
+		"a queue of bots":        {[]string{"TASK_QUEUE=countersign-bots"}, []string{"TASK_QUEUE ends in -bots: take another name"}},
 		"admin garbled":          {[]string{"ADMIN_ADDRESS=9090"}, []string{`ADMIN_ADDRESS is "9090": write host:port`}},
 		"admin where Slack is":   {[]string{"ADMIN_ADDRESS=:3000"}, []string{"ADMIN_ADDRESS is LISTEN_ADDRESS: take another port"}},
 		"token as server":        {[]string{"TEMPORAL_ADDRESS=xoxb-1-secret"}, []string{"TEMPORAL_ADDRESS is a Slack token: write host:port"}},
