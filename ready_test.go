@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,44 +13,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
 	"countersign/internal/config"
 	"countersign/internal/health"
 )
-
-// lines are those that were logged.
-type lines chan string
-
-func (l lines) Write(p []byte) (int, error) {
-	l <- string(p)
-	return len(p), nil
-}
-
-// next waits for the line with that message, and decodes it.
-func (l lines) next(t *testing.T, message string) (line map[string]string) {
-	t.Helper()
-	for {
-		select {
-		case s := <-l:
-			if err := json.Unmarshal([]byte(s), &line); err != nil {
-				t.Fatalf("%s: %v", s, err)
-			}
-			if line["msg"] == message {
-				return line
-			}
-		case <-time.After(time.Minute):
-			t.Fatalf("%q is not logged", message)
-		}
-	}
-}
-
-// jsonConfig has the health told at that address.
-func jsonConfig(address string) config.Config {
-	return config.Config{AdminAddress: address, LogFormat: "json"}
-}
 
 func TestHealthAtATakenAddress(t *testing.T) {
 	t.Parallel()
@@ -59,7 +29,7 @@ func TestHealthAtATakenAddress(t *testing.T) {
 	}
 	defer taken.Close()
 	address := taken.Addr().String()
-	_, _, err = serveHealth(t.Context(), jsonConfig(address), config.Run, slog.New(slog.DiscardHandler))
+	_, _, err = serveHealth(t.Context(), config.Config{AdminAddress: address}, config.Run, slog.New(slog.DiscardHandler))
 	if err == nil || exitCode(err) != 2 || !strings.Contains(err.Error(), "ADMIN_ADDRESS") || !strings.Contains(err.Error(), address) {
 		t.Errorf("serveHealth: %v, want exit code 2, the variable's name and the address", err)
 	}
@@ -69,14 +39,18 @@ func TestHealthIsToldUntilTheEnd(t *testing.T) {
 	t.Parallel()
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	log := make(lines, 100)
-	cfg := jsonConfig("127.0.0.1:0")
-	h, stop, err := serveHealth(ctx, cfg, config.Run, logger(cfg, log))
+	var log bytes.Buffer
+	cfg := config.Config{AdminAddress: "127.0.0.1:0", LogFormat: "json"}
+	h, stop, err := serveHealth(ctx, cfg, config.Run, logger(cfg, &log))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
-	address := log.next(t, "listening")["admin"]
+	var line struct{ Msg, Admin string }
+	if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Msg != "listening" {
+		t.Fatalf("logged %s, want where it listens", &log)
+	}
+	address := line.Admin
 	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	ask := func(path string) (status int, body []byte) {
 		t.Helper()
@@ -115,8 +89,10 @@ func TestHealthIsToldUntilTheEnd(t *testing.T) {
 
 	// What is in hand is finished now: whoever sends more has to be told, and that the process lives.
 	end()
-	if line := log.next(t, "not ready"); line["part"] != partProcess || line["err"] != "stopping" {
-		t.Errorf("logged %v", line)
+	for range 10_000 { // It is noted soon.
+		if status, _ := ask("/readyz"); status != 200 {
+			break
+		}
 	}
 	parts[partProcess] = "stopping"
 	readyz(503, health.Ready{Parts: parts})
@@ -141,24 +117,26 @@ func TestHealthIsToldUntilTheEnd(t *testing.T) {
 
 func TestHealthWithoutAnAddress(t *testing.T) {
 	t.Parallel()
-	ctx, end := context.WithCancel(t.Context())
-	log := make(lines, 100)
-	cfg := jsonConfig("")
-	h, stop, err := serveHealth(ctx, cfg, config.Run, logger(cfg, log))
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case line := <-log:
-		t.Errorf("logged %s: it listens", line)
-	default:
-	}
-	h.Set(partProcess, nil) // How it does is noted all the same: the log tells.
-	end()
-	if line := log.next(t, "not ready"); line["err"] != "stopping" {
-		t.Errorf("logged %v", line)
-	}
-	stop()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		var log bytes.Buffer
+		h, stop, err := serveHealth(ctx, config.Config{}, config.Run, logger(config.Config{}, &log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if log.Len() > 0 {
+			end()
+			stop()
+			t.Fatalf("it listens: %s", &log)
+		}
+		h.Set(partProcess, nil) // How it does is noted all the same.
+		end()
+		synctest.Wait()
+		if got := h.Ready().Parts[partProcess]; got != "stopping" {
+			t.Errorf("the process is %q, want it stopping", got)
+		}
+		stop()
+	})
 }
 
 func TestPartsOfAProcess(t *testing.T) {

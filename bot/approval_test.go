@@ -198,6 +198,7 @@ func TestApprovalCommand(t *testing.T) {
 		"extend other letters":     {text: "extend größe 2h", says: []string{"no request `größe`"}},
 		"an ID in quotes":          {text: "“show mine”", says: []string{"Mine"}, looked: 1},
 		"an ID as long as can be":  {text: "show " + strings.Repeat("x", idLimit), says: []string{"no request"}, looked: 1},
+		"a long ID is cut short":   {text: "show " + strings.Repeat("x", 100), says: []string{"no request `xxx", "` that concerns you"}, silent: []string{strings.Repeat("x", 81)}, looked: 1},
 		"an ID that is too long":   {text: "show " + strings.Repeat("x", idLimit+1), says: []string{"no request"}},
 		"an ID of another queue":   {text: "show elsewhere", says: []string{"no request"}, silent: []string{"Secret"}, looked: 1},
 		"an ID without requests":   {text: "show other", says: []string{"no request"}, looked: 1},

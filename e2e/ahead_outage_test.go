@@ -145,3 +145,44 @@ func TestKeysDiffer(t *testing.T) {
 		w.ready(w.admin(worker)) // once it has seen that the other bot is gone
 	})
 }
+
+// Who was taken out of a user group decides nothing more by it once the group has been looked up again, a minute later at
+// the most.
+func TestLeftTheGroupAMinuteAgo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, socketMode, shared.temporal.Address)
+	w.patience(4 * time.Minute)
+	w.start("run")
+	bob, dave := w.as("bob", "general"), w.as("dave", "general")
+	ask := func(title string) (client.WorkflowRun, slacksim.Message) {
+		run := w.approval(workflows.Request{Title: title, Approvers: workflows.Approvers{Groups: []string{w.sim.Group("sre").ID}}, RejectReason: workflows.Off})
+		return run, w.card("general", title)
+	}
+	first, probe := ask("Deploy v1.")
+	second, card := ask("Deploy v2.")
+	w.sim.AddGroup(slacksim.Group{Handle: "sre", Members: []string{"carol", "dave"}})
+	// Dave is one of the group as soon as it is looked up again; and then bob is not.
+	looked := len(w.sim.Calls("usergroups.users.list"))
+	for tick := time.NewTicker(time.Second); ; {
+		d, err := dave.Force().Click(w.ctx, probe, "approve")
+		w.must(err)
+		if len(w.sim.Calls("usergroups.users.list")) > looked && d.Acked {
+			tick.Stop()
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-w.ctx.Done():
+			t.Fatal("the group is not looked up again")
+		}
+	}
+	w.outcome(first, workflows.Approved)
+	for _, action := range []string{"approve", "reject"} {
+		w.click(bob.Force(), card, action, true)
+		w.told(bob, "Only <!subteam^"+w.sim.Group("sre").ID+">")
+	}
+	w.click(w.as("carol", "general"), card, "approve", true)
+	if res := w.outcome(second, workflows.Approved); len(res.Decisions) != 1 || res.Decisions[0].By.ID != w.sim.Person("carol").ID() {
+		t.Errorf("decided by %+v, want carol alone", res.Decisions)
+	}
+}

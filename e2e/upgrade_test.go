@@ -268,12 +268,18 @@ func TestUpgrade(t *testing.T) {
 				all = slices.Delete(all, i, i+1)
 			}
 		}
-		newWorker := w.startNext(next, "worker")
-		both("two of three", "roles", "greeting")
-		w.stop(oldWorker)
-		newBot := w.startNext(next, "bot")
-		both("inputs", "called", "rejected")
-		w.stop(oldBot)
+		// Bots first, as the documents have it; the other way round no harm is done either.
+		order := []string{"bot", "worker"}
+		if w.http {
+			slices.Reverse(order)
+		}
+		olds, news := map[string]*process{"bot": oldBot, "worker": oldWorker}, map[string]*process{}
+		for i, role := range order {
+			news[role] = w.startNext(next, role)
+			both([][]string{{"two of three", "roles", "greeting"}, {"inputs", "called", "rejected"}}[i]...)
+			w.stop(olds[role])
+		}
+		newBot, newWorker := news["bot"], news["worker"]
 
 		slices.Reverse(all)
 		for _, o := range all {

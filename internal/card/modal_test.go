@@ -151,3 +151,10 @@ func TestDurationsAreDurations(t *testing.T) {
 		}
 	}
 }
+
+func TestNotifiedFits(t *testing.T) {
+	t.Parallel()
+	for _, m := range []Markup{Mrkdwn, Bare} {
+		opens(t, Notified(strings.Repeat("Too late. ", 1000), m))
+	}
+}

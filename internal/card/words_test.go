@@ -210,3 +210,16 @@ func TestOption(t *testing.T) {
 		}
 	}
 }
+
+// What others wrote makes no quotation where it begins a line of ours; within one ">" is only a sign.
+func TestWordsMakeNoQuotation(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"> quoted": "quoted", ">>> quoted": "quoted", " > > quoted": "quoted", "\u200b> quoted": "quoted",
+		"a > b": "a &gt; b", "a >": "a &gt;", ">": "", "b": "b",
+	} {
+		if got := words(text, TitleLimit); got != want {
+			t.Errorf("words(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

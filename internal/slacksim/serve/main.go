@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	base := "http://" + listener.Addr().String()
 	sim := slacksim.New(slacksim.Options{BaseURL: base, RequestURL: *requestURL})
-	server := &http.Server{Handler: sim, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: sim, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	fmt.Fprintf(stdout, "page: %s/\n\nSLACK_API_URL=%s/api/\nSLACK_BOT_TOKEN=%s\n", base, base, slacksim.DefaultBotToken)
 	if *requestURL == "" {
 		fmt.Fprintf(stdout, "SLACK_APP_TOKEN=%s\n", slacksim.DefaultAppToken)
