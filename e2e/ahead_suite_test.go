@@ -140,6 +140,7 @@ func TestFaults(t *testing.T) {
 			e.histories[a.id] = s.history(a)
 		}
 		s.end()
+		s.search()
 		e.clicks, e.cut, e.slack = s.clicks, s.cut, s.sim.State()
 		clicks, kills = clicks+len(s.clicks), kills+int(s.kills.Load())
 		for _, a := range e.asked {

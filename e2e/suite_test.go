@@ -258,6 +258,18 @@ func (s *suite) end() {
 	}
 }
 
+// search fails the test where the log of one of the processes has anything in it that must not stand there.
+func (s *suite) search() {
+	written := typed(s.sim.Deliveries())
+	for _, a := range s.all {
+		written = append(written, a.title())
+	}
+	forbidden := append(secretsOf(s.env, s.sim), textsOf(written...)...)
+	for _, l := range s.ever {
+		searchLog(s.T, l.name, strings.ReplaceAll(l.log.String(), s.queue, "QUEUE"), forbidden)
+	}
+}
+
 // alive are the processes of a role that run.
 func (s *suite) alive(role string) (all []*life) {
 	s.mu.Lock()
