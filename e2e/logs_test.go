@@ -267,8 +267,9 @@ const (
 	window   = 20
 )
 
-// ids are what names workflows and questions in logs: people write them in commands.
-var ids = regexp.MustCompile(`[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b(?:approval|greet|request)-[0-9a-z]{12,}\b|\b[A-Z2-7]{6}-\d+\b`)
+// ids are what names workflows, questions and their activities in logs: people write them in commands, and tests encode them
+// where a workflow of theirs asks.
+var ids = regexp.MustCompile(`[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b(?:approval|greet|request)-[0-9a-z]{12,}\b|\b[A-Z2-7]{6}-\d+(?:-decision-\d+-[0-9a-f]+)?\b`)
 
 // pieces are the parts of a text that stand in a log as they are, however it is quoted there.
 func pieces(text string) (all []string) {
