@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -298,22 +299,16 @@ func connectTemporal(ctx context.Context, cfg config.Config, l *slog.Logger, h *
 func connectSlack(ctx context.Context, api *slack.Client, web *http.Client, l *slog.Logger, h *health.Health) (*slackapi.Client, error) {
 	return insist(ctx, l, h, partSlack, "", func() (*slackapi.Client, error) {
 		c, err := slackapi.Connect(ctx, api, web)
-		if slackapi.AsUnauthorized(err) != nil || slackapi.AsRefused(err) != nil {
-			return nil, backoff.Permanent(setupError{tokenError(err)})
+		if e := cmp.Or(slackapi.AsUnauthorized(err), slackapi.AsRefused(err)); e != nil {
+			return nil, backoff.Permanent(setupError{tokenError(e)})
 		}
 		return c, err
 	})
 }
 
 // tokenError says what to do where Slack does not take the bot token.
-func tokenError(err error) error {
-	code := "refused"
-	if e := slackapi.AsUnauthorized(err); e != nil {
-		code = e.Code
-	} else if e := slackapi.AsRefused(err); e != nil {
-		code = e.Code
-	}
-	return fmt.Errorf("slack refuses SLACK_BOT_TOKEN (%s): install the app again and copy its Bot User OAuth Token", code)
+func tokenError(e *slackapi.Error) error {
+	return fmt.Errorf("slack refuses SLACK_BOT_TOKEN (%s): install the app again and copy its Bot User OAuth Token", e.Code)
 }
 
 // insist tries until the part is reached, ctx ends, or the error is permanent. Where ctx ends, the error is that of the last

@@ -102,11 +102,12 @@ func watch(ctx context.Context, l *slog.Logger, h *health.Health, cfg config.Con
 		}
 	})
 	go h.Watch(ctx, partSlack, slackEvery, func(ctx context.Context) error {
-		switch err := chat.Check(ctx); {
+		err := chat.Check(ctx)
+		switch e := slackapi.AsUnauthorized(err); {
 		case err == nil, slackapi.AsLimited(err) != nil:
 			return nil
-		case slackapi.AsUnauthorized(err) != nil:
-			return fmt.Errorf("nothing is posted: %w", tokenError(err))
+		case e != nil:
+			return fmt.Errorf("nothing is posted: %w", tokenError(e))
 		default:
 			return errors.New("slack does not answer")
 		}

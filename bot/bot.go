@@ -212,8 +212,8 @@ func (b *Bot) whisper(ctx context.Context, i interaction, at workflows.Card, sen
 func insist(ctx context.Context, call func(context.Context) error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = 200 * time.Millisecond
-	var last error
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+	var last error // what Slack said, and not that there is no time left
+	_, _ = backoff.Retry(ctx, func() (struct{}, error) {
 		soon, stop := context.WithTimeout(ctx, tryFor)
 		defer stop()
 		err := call(soon)
@@ -227,10 +227,7 @@ func insist(ctx context.Context, call func(context.Context) error) error {
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(tries))
-	if err != nil {
-		return last // What Slack said, and not that there is no time left.
-	}
-	return nil
+	return last
 }
 
 // left is how much time there is until ctx ends.
