@@ -245,7 +245,7 @@ func (s *suite) openOnes() (ids []string) {
 	ctx, stop := context.WithTimeout(s.ctx, 10*time.Second)
 	defer stop()
 	for _, a := range s.all {
-		if !s.ended(a) {
+		if a.begun.Load() && !s.ended(a) {
 			ids = append(ids, a.id)
 		}
 	}

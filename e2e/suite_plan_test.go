@@ -103,6 +103,7 @@ type asked struct {
 	kill    *point
 	actors  []*actor
 
+	begun  atomic.Bool  // it is asked, or will be
 	acting atomic.Int32 // those who have not stopped
 	closed atomic.Bool  // so is its workflow
 }
@@ -158,9 +159,11 @@ func between(r *rand.Rand, from, to time.Duration) time.Duration {
 const pace = 800 * time.Millisecond
 
 // plan says what is asked, who wants what, and where a process is killed: n requests, half of them in each mode. All of it
-// comes from the seed. What it cannot say is what meets what: that is up to the machine, each time anew.
-func plan(seed uint64, n int) []*asked {
-	all := make([]*asked, n)
+// comes from the seed. What it cannot say is what meets what: that is up to the machine, each time anew. A planned kill may
+// therefore never fall, as where a click comes before the signal that it was planned for: spare are one request more for
+// each point, times over, to be asked at once where no kill has fallen there.
+func plan(seed uint64, n int) (all, spare []*asked) {
+	all = make([]*asked, n+times*len(points))
 	for i := range all {
 		r := dice(seed, "request", i)
 		a := &asked{
@@ -173,6 +176,8 @@ func plan(seed uint64, n int) []*asked {
 		switch {
 		case i < len(points):
 			a.kill = &points[i]
+		case i >= n:
+			a.kill, a.after = &points[(i-n)%len(points)], 0
 		case i < len(points)+len(stories) || r.IntN(2) == 0:
 		case n-i < 60:
 			a.kill = &points[slow+r.IntN(len(points)-slow)]
@@ -215,8 +220,11 @@ func plan(seed uint64, n int) []*asked {
 		}
 		all[i] = a
 	}
-	return all
+	return all[:n], all[n:]
 }
+
+// times is how many spare requests there are for a point.
+const times = 3
 
 // expiry is when a request expires that does.
 const expiry = 15 * time.Second
