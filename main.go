@@ -23,6 +23,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	sdkworker "go.temporal.io/sdk/worker"
 
 	"countersign/bot"
 	"countersign/internal/cli"
@@ -199,6 +200,7 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	watch(ctx, l, h, cfg, role, temporal, chat)
 
 	if role != config.Bot {
+		sdkworker.SetStickyWorkflowCacheSize(cfg.StickyCacheSize)
 		w := worker.New(worker.Deps{
 			Temporal: temporal, Records: records(temporal, cfg), Slack: chat, Keys: cfg.ReferenceKeys, Log: l,
 			Policy: worker.Policy{

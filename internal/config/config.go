@@ -58,6 +58,10 @@ type Config struct {
 	WorkerBuildID  string `env:"TEMPORAL_WORKER_BUILD_ID"`
 	// TaskQueue is the task queue of the workflows and activities.
 	TaskQueue string `env:"TASK_QUEUE" envDefault:"countersign"`
+	// StickyCacheSize is how many workflows a worker keeps in memory between two of their steps: what a worker that has
+	// none left for one reads again is its history. 0 keeps none.
+	// https://docs.temporal.io/develop/worker-performance#workflow-cache-tuning
+	StickyCacheSize int `env:"STICKY_CACHE_SIZE" envDefault:"1000"`
 	// Approvers are those who may decide a request that names nobody. They may be none.
 	Approvers Approvers `env:"APPROVERS"`
 	// AllowSelfApproval lets requesters decide their own requests.
@@ -83,6 +87,8 @@ type Config struct {
 	// LogFormat is text or json.
 	LogFormat string `env:"LOG_FORMAT" envDefault:"text"`
 }
+
+const stickyHelp = "write a whole number, 0 or more"
 
 const (
 	leastDeadline = time.Second
@@ -134,7 +140,7 @@ func ignored(role Role) []string {
 	case Demo:
 		return append(slack, "PAYLOAD_KEYS", "TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID")
 	case Client:
-		return append(slack, "LISTEN_ADDRESS", "ADMIN_ADDRESS", "DEADLINE", "TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID")
+		return append(slack, "LISTEN_ADDRESS", "ADMIN_ADDRESS", "DEADLINE", "STICKY_CACHE_SIZE", "TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID")
 	default:
 		return nil
 	}
@@ -306,6 +312,8 @@ func (f *faults) parse(err error, vars map[string]string) {
 			f.add(name, "is "+value, "write true or false")
 		case "DEADLINE":
 			f.add(name, "is "+value, "write a duration such as 90m, 24h or 168h")
+		case "STICKY_CACHE_SIZE":
+			f.add(name, "is "+value, stickyHelp)
 		case "REFERENCE_KEYS", "PAYLOAD_KEYS":
 			f.add(name, "is malformed", one.Err.Error())
 		case "LOG_LEVEL":
@@ -391,6 +399,9 @@ func (f *faults) values(role Role, c *Config) {
 	if strings.HasSuffix(c.TaskQueue, "-bots") {
 		f.add("TASK_QUEUE", "ends in -bots", "take another name: the bots of a deployment poll a queue of such a name")
 	}
+	if c.StickyCacheSize < 0 {
+		f.add("STICKY_CACHE_SIZE", "is "+strconv.Itoa(c.StickyCacheSize), stickyHelp)
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		f.add("LOG_FORMAT", "is "+quote(c.LogFormat), "write text or json")
 	}
@@ -442,6 +453,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("TEMPORAL_DEPLOYMENT_NAME", c.DeploymentName),
 		slog.String("TEMPORAL_WORKER_BUILD_ID", c.WorkerBuildID),
 		slog.String("TASK_QUEUE", c.TaskQueue),
+		slog.Int("STICKY_CACHE_SIZE", c.StickyCacheSize),
 		slog.String("APPROVERS", c.Approvers.String()),
 		slog.Bool("ALLOW_SELF_APPROVAL", c.AllowSelfApproval),
 		slog.Bool("ALLOW_GUESTS", c.AllowGuests),

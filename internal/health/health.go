@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 )
@@ -102,8 +103,9 @@ func (h *Health) Ready() Ready {
 	return r
 }
 
-// Serve answers on l until ctx ends: /healthz with 200 always, and /readyz with 200 where all parts do well and 503 where
-// not, and with a [Ready] either way. It asks for no password.
+// Serve answers on l until ctx ends: /healthz with 200 always, /readyz with 200 where all parts do well and 503 where
+// not, and with a [Ready] either way, and /debug/pprof with the profiles of the process, as net/http/pprof does. It asks
+// for no password.
 func (h *Health) Serve(ctx context.Context, l net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -115,6 +117,8 @@ func (h *Health) Serve(ctx context.Context, l net.Listener) {
 		}
 		_ = json.NewEncoder(w).Encode(r)
 	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	srv := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for name, value := range map[string]string{

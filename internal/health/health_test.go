@@ -144,10 +144,13 @@ func TestServe(t *testing.T) {
 	for _, no := range []struct {
 		method, path string
 		status       int
-	}{{"POST", "/readyz", 405}, {"GET", "/", 404}, {"GET", "/debug/pprof/", 404}} {
+	}{{"POST", "/readyz", 405}, {"GET", "/", 404}, {"GET", "/debug/pprof/trace", 404}, {"GET", "/debug/pprof/cmdline", 404}} {
 		if code, _ := ask(no.method, no.path); code != no.status {
 			t.Errorf("%s %s: %d, want %d", no.method, no.path, code, no.status)
 		}
+	}
+	if code, body := ask("GET", "/debug/pprof/heap?gc=1&debug=1"); code != 200 || !strings.Contains(body, "# HeapAlloc = ") {
+		t.Errorf("the profile of the heap: %d %.200q", code, body)
 	}
 	stop()
 	<-served
