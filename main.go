@@ -244,7 +244,7 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	})
 	go b.KeepHomes(ctx)
 	if cfg.SlackAppToken != "" {
-		if err = b.ServeSocket(ctx, api, announce); err != nil {
+		if err = b.ServeSocket(ctx, chat.OpenSocket, announce); err != nil {
 			return setupError{fmt.Errorf("slack refuses SLACK_APP_TOKEN (%w): make an app-level token with connections:write, and turn Socket Mode on", err)}
 		}
 	} else {

@@ -92,7 +92,9 @@ type Bot struct {
 }
 
 // New returns a Bot.
-func New(o Options) *Bot { return &Bot{Options: o, homes: newHomes()} }
+func New(o Options) *Bot {
+	return &Bot{Options: o, homes: newHomes()}
+}
 
 // kind is what Slack delivers.
 type kind string
@@ -133,30 +135,28 @@ func (r reply) and(next func(context.Context)) reply {
 func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 	ctx, stop := context.WithTimeout(ctx, commitBudget)
 	defer stop()
-	to := addresseeOf(payload)
-	if b.App != "" && to.App != "" && to.App != b.App {
-		b.Log.Warn("drop a delivery for another app: SLACK_APP_TOKEN or SLACK_SIGNING_SECRET is not of the app of SLACK_BOT_TOKEN", "app", to.App)
-		return reply{}
-	}
-	elsewhere := to.team() != "" && to.team() != b.Team
 	switch k {
 	case interactive:
 		i, err := decode(payload, func(i interaction) bool { return i.Type != "" && i.User.ID != "" })
-		if err != nil {
+		switch {
+		case err != nil:
 			b.Log.Warn("drop an interaction", "err", err)
 			return reply{}
-		}
-		if elsewhere {
+		case b.isForAnotherApp(i.addressee):
+			return reply{}
+		case b.isOfAnotherTeam(i.addressee):
 			return b.refuse(ctx, i, string(refuseTeam))
 		}
 		return b.interact(ctx, i)
 	case slashCommand:
 		c, err := decode(payload, func(c command) bool { return c.Command != "" && c.UserID != "" && c.TriggerID != "" })
-		if err != nil {
+		switch {
+		case err != nil:
 			b.Log.Warn("drop a command", "err", err)
 			return reply{}
-		}
-		if elsewhere {
+		case b.isForAnotherApp(c.addressee):
+			return reply{}
+		case b.isOfAnotherTeam(c.addressee):
 			return answer(string(refuseTeam))
 		}
 		return b.command(ctx, c)
@@ -165,16 +165,28 @@ func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 		if err != nil {
 			b.Log.Warn("drop an event", "err", err)
 		}
-		if elsewhere {
-			return done()
+		if b.isForAnotherApp(e.addressee) {
+			return reply{}
 		}
 		// https://docs.slack.dev/reference/events/app_home_opened
-		if e.Event.Type == "app_home_opened" && e.Event.Tab == "home" && e.Event.User != "" {
+		if !b.isOfAnotherTeam(e.addressee) && e.Event.Type == "app_home_opened" && e.Event.Tab == "home" && e.Event.User != "" {
 			return done().and(func(ctx context.Context) { b.openHome(ctx, e.Event.User) })
 		}
 		return done() // Acknowledged, it is not sent again.
 	}
 }
+
+// isForAnotherApp reports whether a payload is for another app than ours.
+func (b *Bot) isForAnotherApp(to addressee) bool {
+	if b.App == "" || to.App == "" || to.App == b.App {
+		return false
+	}
+	b.Log.Warn("drop a delivery for another app: SLACK_APP_TOKEN or SLACK_SIGNING_SECRET is not of the app of SLACK_BOT_TOKEN", "app", to.App)
+	return true
+}
+
+// isOfAnotherTeam reports whether a payload is of a workspace that is not ours.
+func (b *Bot) isOfAnotherTeam(to addressee) bool { return to.team() != "" && to.team() != b.Team }
 
 // whisper says a sentence to the person whose click or submission i is, and reports whether it got through. In the app's
 // home there is no message to say it at: it is said in a modal, for which Slack takes the click for 3 s, and in a direct

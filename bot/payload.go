@@ -2,9 +2,11 @@ package bot
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"countersign/internal/card"
 	"countersign/workflows"
@@ -14,6 +16,7 @@ import (
 // block in it that we do not know must not lose the click.
 // https://docs.slack.dev/reference/interaction-payloads
 type interaction struct {
+	addressee
 	Type string `json:"type"`
 	User struct {
 		ID       string `json:"id"`
@@ -43,7 +46,7 @@ type interaction struct {
 		} `json:"state"`
 	} `json:"view"`
 	// Message is read only where a menu on it was used, which carries no reference itself.
-	Message json.RawMessage `json:"message"`
+	Message jsontext.Value `json:"message"`
 }
 
 type option struct {
@@ -87,21 +90,23 @@ func (i interaction) menu() (chosen workflows.ChangeKind, reference string, ok b
 	if len(i.Actions) != 1 || !i.ofDecision() || i.Actions[0].ActionID != card.ActionMore {
 		return "", "", false
 	}
+	// What cannot be read has no reference, and where there is none the person is told.
 	var m struct {
-		Blocks []struct {
-			BlockID  string          `json:"block_id"`
-			Elements json.RawMessage `json:"elements"`
-		} `json:"blocks"`
+		Blocks []jsontext.Value `json:"blocks"`
 	}
-	// Where the message cannot be read there is no reference, and the person is told.
 	_ = json.Unmarshal(i.Message, &m)
-	for _, block := range m.Blocks {
-		var buttons []struct {
-			ActionID string `json:"action_id"`
-			Value    string `json:"value"`
+	for _, raw := range m.Blocks {
+		var block struct {
+			BlockID  string           `json:"block_id"`
+			Elements []jsontext.Value `json:"elements"`
 		}
-		_ = json.Unmarshal(block.Elements, &buttons)
-		for _, b := range buttons {
+		_ = json.Unmarshal(raw, &block)
+		for _, raw := range block.Elements {
+			var b struct {
+				ActionID string `json:"action_id"`
+				Value    string `json:"value"`
+			}
+			_ = json.Unmarshal(raw, &b)
 			if block.BlockID == i.Actions[0].BlockID && b.ActionID == card.ActionReject {
 				reference = b.Value
 			}
@@ -132,11 +137,11 @@ type modal struct {
 
 // command is what we read of a slash command. https://docs.slack.dev/interactivity/implementing-slash-commands
 type command struct {
+	addressee
 	Command   string `json:"command"`
 	Text      string `json:"text"`
 	UserID    string `json:"user_id"`
 	UserName  string `json:"user_name"`
-	TeamID    string `json:"team_id"`
 	ChannelID string `json:"channel_id"`
 	TriggerID string `json:"trigger_id"`
 }
@@ -154,15 +159,11 @@ type addressee struct {
 // team is the workspace; empty where the payload names none.
 func (a addressee) team() string { return cmp.Or(a.Team.ID, a.TeamID) }
 
-func addresseeOf(payload []byte) (a addressee) {
-	_ = json.Unmarshal(payload, &a) // What is no JSON is refused by who reads the rest.
-	return a
-}
-
 var errPayload = errors.New("not a payload of Slack's")
 
 // eventPayload is what we read of an event. https://docs.slack.dev/apis/events-api#event-type-structure
 type eventPayload struct {
+	addressee
 	Event struct {
 		Type string `json:"type"`
 		User string `json:"user"`
@@ -170,8 +171,16 @@ type eventPayload struct {
 	} `json:"event"`
 }
 
+// envelope is what comes by a socket. https://docs.slack.dev/apis/events-api/using-socket-mode#events
+type envelope struct {
+	Type       kind           `json:"type"`
+	EnvelopeID string         `json:"envelope_id"`
+	Payload    jsontext.Value `json:"payload"`
+	Reason     string         `json:"reason"` // of a disconnect
+}
+
 // decode reads a payload into v; one that lacks what all of its kind have is an error.
-func decode[T interaction | command | eventPayload](payload []byte, complete func(T) bool) (v T, err error) {
+func decode[T interaction | command | eventPayload | envelope](payload []byte, complete func(T) bool) (v T, err error) {
 	if json.Unmarshal(payload, &v) != nil || !complete(v) {
 		return v, errPayload
 	}

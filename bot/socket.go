@@ -3,14 +3,23 @@ package bot
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
+	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/slack-go/slack"
-	"github.com/slack-go/slack/socketmode"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/gorilla/websocket"
+
+	"countersign/internal/slackapi"
 )
+
+// Of the library's socketmode package nothing is used: it decodes every message on a card into types of its own, which
+// costs more than all the rest of a click, fails at blocks that it does not know, and cuts a socket that Slack refreshes
+// before what came by it is answered.
 
 const (
 	// connections is how many sockets a process holds, so that one is there while Slack refreshes the other. Slack
@@ -18,44 +27,49 @@ const (
 	connections = 2
 	// stagger keeps the sockets' ages apart, and so their refreshes.
 	stagger = time.Minute
-	// ackWithin bounds the handing over of an acknowledgement: with no socket up the library's queue may be full.
+	// silence is how long a socket lives without a ping of Slack's.
+	silence = 30 * time.Second
+	// openIn bounds the opening of a socket, once Slack has given its address.
+	openIn = 10 * time.Second
+	// lingers is how long a socket is kept that another one replaces: Slack closes it itself by then.
+	// https://docs.slack.dev/apis/events-api/using-socket-mode#disconnect
+	lingers = 10 * time.Second
+	// ackWithin bounds the writing of an acknowledgement.
 	ackWithin = time.Second
-	// flush is the time that the last acknowledgement gets to leave: the library writes them in its own goroutine.
-	flush = 250 * time.Millisecond
+	// ackLimit is from how many bytes on Slack takes no notice of an acknowledgement, and says nothing.
+	// https://pkg.go.dev/github.com/slack-go/slack/socketmode#Client.SendCtx
+	ackLimit = 20 << 10
+	// quiet is how long nothing may have come in before the sockets are closed.
+	quiet = 250 * time.Millisecond
 )
 
 // ServeSocket receives Slack's deliveries by Socket Mode until ctx ends. Then it finishes and acknowledges those in
-// hand, closes the sockets, and returns nil. ready is called once, when the first socket stands.
+// hand, closes the sockets, and returns nil. address asks Slack for the address of a socket, as [slackapi.Client.OpenSocket]
+// does. ready is called once, when the first socket stands.
 //
 // An error means that Slack refuses the app-level token.
-func (b *Bot) ServeSocket(ctx context.Context, api *slack.Client, ready func()) error {
-	return b.serveSockets(ctx, api, ready, stagger)
+func (b *Bot) ServeSocket(ctx context.Context, address func(context.Context) (string, error), ready func()) error {
+	return b.serveSockets(ctx, address, ready, stagger)
 }
 
-func (b *Bot) serveSockets(ctx context.Context, api *slack.Client, ready func(), stagger time.Duration) error {
+func (b *Bot) serveSockets(ctx context.Context, address func(context.Context) (string, error), ready func(), stagger time.Duration) error {
 	// The sockets outlive ctx, until the last acknowledgement is written.
 	open, closeAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer closeAll()
-	s := &sockets{bot: b, ready: sync.OnceFunc(ready), changed: make(chan struct{})}
+	s := &sockets{bot: b, address: address, ready: sync.OnceFunc(ready), stagger: stagger, changed: make(chan struct{})}
 	var (
 		running sync.WaitGroup
 		failed  = make(chan error, connections)
 	)
 	for n := range connections {
 		running.Go(func() {
-			for wait := time.Duration(n) * stagger; ; wait = 0 {
-				select {
-				case <-time.After(wait):
-				case <-open.Done():
-					return
-				}
-				if err := s.run(open, api, n, stagger); err != nil {
-					failed <- err
-					return
-				}
-				if open.Err() != nil {
-					return
-				}
+			select {
+			case <-time.After(time.Duration(n) * stagger):
+			case <-open.Done():
+				return
+			}
+			if err := s.keep(open, n); err != nil {
+				failed <- err
 			}
 		})
 	}
@@ -67,15 +81,19 @@ func (b *Bot) serveSockets(ctx context.Context, api *slack.Client, ready func(),
 	s.drain(ctx)
 	closeAll()
 	running.Wait()
+	s.reading.Wait()
 	s.after.Wait()
 	return err
 }
 
 // sockets are the open sockets of a process, and what came in by them.
 type sockets struct {
-	bot   *Bot
-	ready func()
-	after sync.WaitGroup // what is done after acknowledgements
+	bot     *Bot
+	address func(context.Context) (string, error)
+	ready   func()
+	stagger time.Duration
+	reading sync.WaitGroup // from sockets
+	after   sync.WaitGroup // what is done after acknowledgements
 
 	mu        sync.Mutex
 	inHand    int                    // deliveries that are not answered yet
@@ -83,6 +101,16 @@ type sockets struct {
 	connected [connections]time.Time // when each socket was last opened
 	open      [connections]bool
 	told      bool // that one is open
+}
+
+// socket is one connection to Slack.
+type socket struct {
+	*websocket.Conn
+	writing sync.Mutex
+	greeted atomic.Bool // Slack uses it
+	// over ends when another one has to take its place. It is read from for a while still.
+	over context.Context
+	end  context.CancelFunc
 }
 
 // isOpen notes whether a socket is open, and tells where that changes whether there is one.
@@ -97,33 +125,138 @@ func (s *sockets) isOpen(n int, open bool) {
 	s.told = any
 }
 
-// run holds one socket, through its reconnects. It returns nil when ctx ends, and when the socket is to be renewed.
-func (s *sockets) run(ctx context.Context, api *slack.Client, n int, stagger time.Duration) error {
-	c := socketmode.New(api, socketmode.OptionLog(slog.NewLogLogger(s.bot.Log.Handler(), slog.LevelDebug)))
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var consuming sync.WaitGroup
-	consuming.Go(func() {
-		for {
-			select {
-			case e := <-c.Events:
-				s.event(ctx, c, n, e)
-				if e.Type == socketmode.EventTypeConnected && s.tooClose(n, stagger) {
-					consuming.Go(func() { s.renew(ctx, stop, stagger) })
-				}
-			case <-ctx.Done():
-				return
+// keep keeps the n-th socket open until ctx ends; it returns nil then. An error is that Slack refuses the token.
+func (s *sockets) keep(ctx context.Context, n int) error {
+	wait := backoff.NewExponentialBackOff()
+	for ctx.Err() == nil {
+		c, err := s.dial(ctx)
+		if err == nil {
+			s.reading.Go(func() { s.read(ctx, c, n) })
+			<-c.over.Done()
+			s.isOpen(n, false)
+			if c.greeted.Load() {
+				wait.Reset()
+				continue
 			}
 		}
-	})
-	err := c.RunContext(ctx)
-	if ctx.Err() != nil {
-		err = nil
+		if slackapi.AsUnauthorized(err) != nil {
+			return err
+		}
+		next := wait.NextBackOff()
+		if limited := slackapi.AsLimited(err); limited != nil {
+			next = max(next, limited.RetryAfter)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.bot.Log.Warn("open a socket", "err", err, "next_try", next.Round(time.Millisecond))
+		}
+		select {
+		case <-time.After(next):
+		case <-ctx.Done():
+		}
 	}
-	stop()
-	consuming.Wait()
-	s.isOpen(n, false)
-	return err
+	return nil
+}
+
+// dial opens a socket.
+func (s *sockets) dial(ctx context.Context) (*socket, error) {
+	address, err := s.address(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opening, stop := context.WithTimeout(ctx, openIn)
+	defer stop()
+	// Slack does not put together again an acknowledgement that comes in several frames.
+	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, WriteBufferSize: 2 * ackLimit}
+	conn, resp, err := dialer.DialContext(opening, address, nil)
+	if err != nil {
+		if resp != nil {
+			err = fmt.Errorf("%w: HTTP status %d", err, resp.StatusCode)
+		}
+		return nil, fmt.Errorf("open a socket: %w", err)
+	}
+	conn.SetReadLimit(bodyLimit)
+	c := &socket{Conn: conn}
+	c.over, c.end = context.WithCancel(ctx)
+	return c, nil
+}
+
+// read deals with what comes by a socket until it is closed.
+func (s *sockets) read(ctx context.Context, c *socket, n int) {
+	defer c.end()
+	defer context.AfterFunc(ctx, c.goodbye)()
+	defer func() {
+		soon, stop := context.WithTimeout(ctx, commitBudget+ackWithin)
+		defer stop()
+		s.idle(soon) // What came by it is acknowledged on it.
+		c.goodbye()
+	}()
+	alive := func() {
+		if c.over.Err() == nil {
+			_ = c.SetReadDeadline(time.Now().Add(silence))
+		}
+	}
+	alive()
+	defer context.AfterFunc(c.over, func() { _ = c.NetConn().SetReadDeadline(time.Now().Add(lingers)) })()
+	c.SetPingHandler(func(text string) error {
+		alive()
+		_ = c.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(ackWithin))
+		return nil
+	})
+	for {
+		_, message, err := c.ReadMessage()
+		if err != nil {
+			if c.over.Err() == nil {
+				s.bot.Log.Warn("a socket was cut", "err", err)
+			}
+			return
+		}
+		e, err := decode(message, func(e envelope) bool { return e.Type != "" })
+		if err != nil {
+			s.bot.Log.Warn("drop a message", "err", err)
+			continue
+		}
+		switch e.Type {
+		case "hello":
+			s.bot.Log.Info("socket connected")
+			c.greeted.Store(true)
+			s.isOpen(n, true)
+			s.ready()
+			if s.tooClose(n, s.stagger) {
+				s.reading.Go(func() { s.renew(c) })
+			}
+		case "disconnect":
+			s.bot.Log.Info("Slack replaces a socket", "reason", e.Reason)
+			c.end()
+		case interactive, slashCommand, event:
+			s.deliver(ctx, c, e)
+		default:
+			s.bot.Log.Warn("drop a message of an unknown kind")
+		}
+	}
+}
+
+// goodbye closes a socket as Slack expects it.
+func (c *socket) goodbye() {
+	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(ackWithin))
+	_ = c.Close()
+}
+
+// ack acknowledges a delivery, with body as JSON; nil: with none.
+func (c *socket) ack(envelopeID string, body any) error {
+	text, err := json.Marshal(struct {
+		EnvelopeID string `json:"envelope_id"`
+		Payload    any    `json:"payload,omitempty"`
+	}{envelopeID, body})
+	if err != nil {
+		return err
+	}
+	if len(text) >= ackLimit {
+		return errors.New("the answer is too large")
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_ = c.SetWriteDeadline(time.Now().Add(ackWithin))
+	return c.WriteMessage(websocket.TextMessage, text)
 }
 
 // tooClose notes that a socket was opened, and says whether it is to be renewed: it is where another one was opened at
@@ -140,61 +273,29 @@ func (s *sockets) tooClose(n int, stagger time.Duration) bool {
 	return false
 }
 
-// renew ends a socket after d, when nothing is in hand.
-func (s *sockets) renew(ctx context.Context, end context.CancelFunc, d time.Duration) {
+// renew has another socket take c's place after a while.
+func (s *sockets) renew(c *socket) {
 	select {
-	case <-time.After(d):
-	case <-ctx.Done():
+	case <-time.After(s.stagger):
+	case <-c.over.Done():
 		return
 	}
-	if s.idle(ctx) {
-		s.bot.Log.Info("renew a socket, to keep the sockets' ages apart")
-		end()
-	}
-}
-
-// event deals with what the library reports.
-func (s *sockets) event(ctx context.Context, c *socketmode.Client, n int, e socketmode.Event) {
-	switch e.Type {
-	case socketmode.EventTypeConnecting: // for the first time, or anew
-		s.isOpen(n, false)
-	case socketmode.EventTypeConnected:
-		s.bot.Log.Info("socket connected")
-	case socketmode.EventTypeHello:
-		s.isOpen(n, true)
-		s.ready()
-	case socketmode.EventTypeConnectionError, socketmode.EventTypeIncomingError, socketmode.EventTypeErrorWriteFailed:
-		s.bot.Log.Warn("socket", "event", string(e.Type), "err", problem(e.Data))
-	case socketmode.EventTypeInvalidAuth:
-		s.bot.Log.Error("slack refuses SLACK_APP_TOKEN")
-	case socketmode.EventTypeInteractive, socketmode.EventTypeSlashCommand, socketmode.EventTypeEventsAPI:
-		s.deliver(ctx, c, *e.Request)
-	case socketmode.EventTypeErrorBadMessage:
-		// The library could not decode all of it, a block that it does not know for instance. We need less.
-		bad, ok := e.Data.(*socketmode.ErrorBadMessage)
-		var r socketmode.Request
-		if ok && json.Unmarshal(bad.Message, &r) == nil && r.EnvelopeID != "" {
-			s.deliver(ctx, c, r)
-			return
-		}
-		s.bot.Log.Warn("drop a message of an unknown kind")
-	}
+	s.bot.Log.Info("renew a socket, to keep the sockets' ages apart")
+	c.end()
 }
 
 // deliver handles one delivery and acknowledges it on the socket that it came by.
-func (s *sockets) deliver(ctx context.Context, c *socketmode.Client, r socketmode.Request) {
+func (s *sockets) deliver(ctx context.Context, c *socket, e envelope) {
 	ctx = context.WithoutCancel(ctx) // What is in hand is finished, whatever becomes of the socket.
 	s.mu.Lock()
 	s.inHand++
 	s.mu.Unlock()
 	s.after.Go(func() {
-		answer := s.bot.handle(ctx, kind(r.Type), r.Payload)
+		answer := s.bot.handle(ctx, e.Type, e.Payload)
 		if answer.ack {
-			ctx, stop := context.WithTimeout(ctx, ackWithin)
-			if err := c.AckCtx(ctx, r.EnvelopeID, answer.body); err != nil {
+			if err := c.ack(e.EnvelopeID, answer.body); err != nil {
 				s.bot.Log.Warn("acknowledge", "err", err)
 			}
-			stop()
 		}
 		s.mu.Lock()
 		s.inHand--
@@ -209,18 +310,18 @@ func (s *sockets) deliver(ctx context.Context, c *socketmode.Client, r socketmod
 	})
 }
 
-// drain returns when all that came in is answered, and the answers have left. What comes while it waits is dealt with
-// too: until a socket is closed Slack may use it.
+// drain returns when all that came in is answered. What comes while it waits is dealt with too: until a socket is closed
+// Slack may use it.
 func (s *sockets) drain(ctx context.Context) {
 	// The end of ctx is the reason to drain.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), drainFor)
 	defer stop()
 	for s.idle(ctx) {
-		time.Sleep(flush)
+		time.Sleep(quiet)
 		s.mu.Lock()
-		quiet := s.inHand == 0
+		done := s.inHand == 0
 		s.mu.Unlock()
-		if quiet {
+		if done {
 			return
 		}
 	}
@@ -240,19 +341,5 @@ func (s *sockets) idle(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		}
-	}
-}
-
-// problem is the error within a library's event.
-func problem(data any) any {
-	switch e := data.(type) {
-	case *slack.ConnectionErrorEvent:
-		return e.ErrorObj
-	case *slack.IncomingEventError:
-		return e.ErrorObj
-	case *socketmode.ErrorWriteFailed:
-		return e.Cause
-	default:
-		return nil
 	}
 }

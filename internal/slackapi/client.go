@@ -96,6 +96,13 @@ func Dial(ctx context.Context, token, apiURL string) (*Client, error) {
 // Self returns who the app is.
 func (c *Client) Self() Self { return c.self }
 
+// OpenSocket asks Slack, with the app-level token, for the address of a socket. It is a secret, and good for one
+// connection. https://docs.slack.dev/reference/methods/apps.connections.open
+func (c *Client) OpenSocket(ctx context.Context) (address string, err error) {
+	_, address, err = c.api.StartSocketModeContext(ctx)
+	return address, classify("apps.connections.open", err)
+}
+
 // askAgain is how long it is kept in mind that Slack does not take the token.
 const askAgain = time.Minute
 
