@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/slack-go/slack"
+	"golang.org/x/sync/semaphore"
 
 	"countersign/internal/card"
 	"countersign/internal/record"
@@ -89,11 +90,12 @@ type Requesters struct {
 type Bot struct {
 	Options
 	homes *homes
+	turns *semaphore.Weighted // of those who decide
 }
 
 // New returns a Bot.
 func New(o Options) *Bot {
-	return &Bot{Options: o, homes: newHomes()}
+	return &Bot{Options: o, homes: newHomes(), turns: semaphore.NewWeighted(atATime)}
 }
 
 // kind is what Slack delivers.

@@ -85,6 +85,8 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 			b.heal(ctx, at, v.ended)
 			b.afterClick(ctx, i)
 		}}
+	case v.busy:
+		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, said(v, d.Outcome)) }}
 	case v.unsure:
 		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, said(b.look(ctx, ref, d), d.Outcome)) }}
 	case v.changed:
@@ -187,6 +189,8 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 			}
 		}
 		return r
+	case v.busy:
+		return fault(i, string(refuseBusy))
 	case v.changed:
 		return fault(i, string(refuseChanged))
 	case v.late:
@@ -248,6 +252,7 @@ const (
 	refusePlace     refusal = "This request belongs to another deployment of the app, so nothing was decided."
 	refuseKey       refusal = "This button was made with a key that the app no longer has. Ask for the request to be made again."
 	refuseLate      refusal = "The deadline has passed: this cannot be decided any more. The card will show it."
+	refuseBusy      refusal = "Very many people are deciding at this moment, so nothing was decided. Please click again in a moment."
 	refuseChanged   refusal = "Who may decide this has changed since you saw it, so nothing was decided. Please look at the card again."
 )
 

@@ -33,6 +33,11 @@ const (
 	// overdue is how long after the deadline a decision is taken still: the workflow's timer is the deadline, and our clock
 	// may be off. Later than that no worker runs the timer.
 	overdue = time.Minute
+	// atATime is how many decisions are on their way to Temporal at a time. Where more come in than Temporal takes, more at
+	// a time would only have all of them come too late.
+	atATime = 64
+	// forCall is how much of a decision's time has to be left when its turn comes.
+	forCall = time.Second
 	// lookBefore is how long it may take before a form is opened, which Slack lets us do for 3 s.
 	lookBefore = 1200 * time.Millisecond
 )
@@ -45,6 +50,8 @@ type verdict struct {
 	unsure bool
 	// changed: who may decide has changed since the person saw the card.
 	changed bool
+	// busy: its turn did not come in time, and nothing was tried.
+	busy bool
 	// late: the deadline has passed, and no worker has ended the request yet.
 	late bool
 	// ended is what was read of the request, where anything was: how it ended, or that this cannot be read yet.
@@ -55,6 +62,11 @@ type verdict struct {
 // refuses all others. Where the request goes on with another round, and the same people may decide in it, the decision
 // is recorded there; whoever is refused otherwise learns here how the request ended. It takes as long as ctx lets it.
 func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
+	if !b.turn(ctx) {
+		b.Log.Warn("too many decide at a time", "workflow_id", ref.WorkflowID, "activity_id", ref.ActivityID, "user", d.By.ID)
+		return verdict{busy: true}
+	}
+	defer b.turns.Release(1)
 	if !ref.Until.IsZero() && time.Since(ref.Until) > overdue {
 		if v := b.late(ctx, ref); v.late || v.unsure {
 			return v
@@ -99,6 +111,16 @@ func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.D
 			return v
 		}
 	}
+}
+
+// turn waits for one of the turns to decide; it is false where none comes in time.
+func (b *Bot) turn(ctx context.Context) bool {
+	if b.turns.TryAcquire(1) {
+		return true
+	}
+	ctx, stop := context.WithTimeout(ctx, left(ctx)-forCall)
+	defer stop()
+	return b.turns.Acquire(ctx, 1) == nil
 }
 
 // late looks whether the deadline that the reference has was moved.
@@ -212,6 +234,8 @@ func said(v verdict, o workflows.Outcome) string {
 	switch {
 	case v.recorded:
 		return fmt.Sprintf("Slack may show a warning, but your decision was recorded: %s.", o)
+	case v.busy:
+		return string(refuseBusy)
 	case v.unsure:
 		return "I could not confirm your decision. If the buttons are still there in a minute, please click again."
 	case v.changed:
