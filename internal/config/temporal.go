@@ -69,6 +69,8 @@ func temporal(role Role, vars map[string]string, f *faults) client.Options {
 		f.add("TEMPORAL_TLS_*", "cannot be used", err.Error())
 		return client.Options{}
 	}
+	// What a click sends is too small to gain by it, and most of the client's time would go there.
+	options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
 	// The SDK turns TLS on for a key, but where it is switched off it sends the key all the same.
 	if options.Credentials != nil && options.ConnectionOptions.TLSDisabled && role != Demo {
 		f.add("TEMPORAL_API_KEY", "would be sent in plain text, as TLS is off", "leave TEMPORAL_TLS out, or write true")
