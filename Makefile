@@ -36,8 +36,8 @@ vuln: ## known vulnerabilities that our code reaches
 			"and run make vuln VULNDB=file:///ITS/FOLDER" >&2; exit 1; }
 	$(GOVULNCHECK) -db $(VULNDB) ./...
 
-bench: ## what a click costs before it reaches Temporal
-	go test -run '^$$' -bench . -benchmem ./bot ./internal/reference
+bench: ## what it costs, measured (docs/scale.md): ONLY=clicks,pacing for some of it, PROFILES=FOLDER to see where it goes
+	go test ./e2e -run '^TestBench$$' -count=1 -v -timeout 90m -measure=$(or $(ONLY),all) $(if $(PROFILES),-measure.profiles=$(abspath $(PROFILES)))
 
 FUZZTIME ?= 30s
 fuzz: ## the fuzz tests, one after the other, each for FUZZTIME

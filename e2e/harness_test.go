@@ -41,6 +41,13 @@ var shared struct {
 var buildFlags []string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asBare) != "" {
+		if err := bare(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "complete activities:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		// The tests wait more than they compute. With many more at once two processors are too busy for Slack's 3 s.

@@ -32,6 +32,8 @@ type Options struct {
 	Namespace string
 	// UI serves Temporal's web UI at a free port of the same host.
 	UI bool
+	// Metrics serves what the server counts, for Prometheus, at a free port of the same host.
+	Metrics bool
 	// Address is host:port to listen at. A free port of 127.0.0.1 is taken if it is empty, of its host if its port is 0.
 	Address string
 	// DBFile is the SQLite file that keeps the state; it is made if it is not there. Empty means in memory.
@@ -46,6 +48,7 @@ type Options struct {
 type Server struct {
 	Address   string // host:port of the frontend
 	UIAddress string // host:port of the web UI; empty without
+	Metrics   string // URL of what the server counts; empty without
 
 	process *process
 	output  *tail
@@ -110,6 +113,18 @@ func start(ctx context.Context, o Options, path, host, port string) (*Server, er
 		args = append(args, "--ui-port", uiPort)
 	} else {
 		args = append(args, "--headless")
+	}
+	if o.Metrics {
+		metrics, err := free(ctx, net.JoinHostPort(host, "0"))
+		if err != nil {
+			return nil, err
+		}
+		_, metricsPort, err := net.SplitHostPort(metrics)
+		if err != nil {
+			return nil, err
+		}
+		s.Metrics = "http://" + metrics + "/metrics"
+		args = append(args, "--metrics-port", metricsPort)
 	}
 	cmd := exec.Command(path, args...) //nolint:noctx // outlives ctx
 	cmd.Env = withoutTemporal(os.Environ())

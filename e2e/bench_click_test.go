@@ -1,0 +1,411 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"golang.org/x/sync/errgroup"
+
+	"countersign/internal/config"
+	"countersign/internal/slacksim"
+	"countersign/workflows"
+)
+
+// held names an open activity of a workflow that does nothing else.
+type held struct{ WorkflowID, RunID, ActivityID string }
+
+// hold opens n activities, of a workflow each. Nobody works on their queue after that: what is measured is completions.
+func (b *bench) hold(n int, activityID string) []held {
+	b.Helper()
+	queue := fmt.Sprintf("held-%d", time.Now().UnixNano())
+	var opened atomic.Int64
+	all := make(chan struct{})
+	w := worker.New(b.temporal, queue, worker.Options{MaxConcurrentActivityTaskPollers: 4, MaxConcurrentWorkflowTaskPollers: 4})
+	w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{ActivityID: activityID, StartToCloseTimeout: time.Hour})
+		return workflow.ExecuteActivity(ctx, "hold").Get(ctx, nil)
+	}, workflow.RegisterOptions{Name: "held"})
+	w.RegisterActivityWithOptions(func(context.Context) error {
+		if opened.Add(1) == int64(n) {
+			close(all)
+		}
+		return activity.ErrResultPending
+	}, activity.RegisterOptions{Name: "hold"})
+	b.must(w.Start())
+	defer w.Stop()
+	open := make([]held, n)
+	var starting errgroup.Group
+	starting.SetLimit(32)
+	for i := range open {
+		starting.Go(func() error {
+			run, err := b.temporal.ExecuteWorkflow(b.ctx, client.StartWorkflowOptions{TaskQueue: queue}, "held")
+			if err == nil {
+				open[i] = held{run.GetID(), run.GetRunID(), activityID}
+			}
+			return err
+		})
+	}
+	b.must(starting.Wait())
+	select {
+	case <-all:
+	case <-b.ctx.Done():
+		b.Fatal("the activities were not opened")
+	}
+	return open
+}
+
+// run is what completing some activities took.
+type run struct {
+	N            int
+	Elapsed, CPU time.Duration
+}
+
+func (r run) perSecond() float64  { return float64(r.N) / r.Elapsed.Seconds() }
+func (r run) cpu() float64        { return float64(r.CPU.Microseconds()) / float64(r.N) }
+func (r run) ratio(o run) float64 { return r.perSecond() / o.perSecond() }
+
+// asBare names the variable by which this program is a process that does nothing but complete activities.
+const asBare = "COUNTERSIGN_BENCH_BARE"
+
+// bare completes activities by ID with the client that the bot has, in a process of its own, as a limit: no Slack, no
+// reference, no person. It reads what to complete from in, and writes to out what that took.
+func bare(in io.Reader, out io.Writer) error {
+	cfg, err := config.Load(config.Client, os.Environ(), "")
+	if err != nil {
+		return err
+	}
+	cfg.Temporal.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	c, err := client.Dial(cfg.Temporal)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for {
+		var todo struct {
+			All         []held
+			Concurrency int
+		}
+		d := json.NewDecoder(in)
+		if err := d.Decode(&todo); err != nil {
+			return nil //nolint:nilerr // the bench has ended
+		}
+		in = io.MultiReader(d.Buffered(), in)
+		before, begin := cpuOf(os.Getpid()), time.Now()
+		err := atOnce(todo.Concurrency, len(todo.All), func(i int) error {
+			h := todo.All[i]
+			ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+			defer stop()
+			return c.CompleteActivityByID(ctx, cfg.Temporal.Namespace, h.WorkflowID, h.RunID, h.ActivityID, workflows.Decision{
+				Outcome: workflows.Approved, By: workflows.Person{ID: "U0BOB00001", Name: "bob", Team: slacksim.TeamID}, At: time.Now().UTC(),
+				Via: workflows.ViaCard, Digest: strings.Repeat("0", 64), Card: workflows.Card{Channel: "C0000000001", TS: "1700000000.000000"},
+			}, nil)
+		})
+		if err != nil {
+			return err
+		}
+		if err := json.NewEncoder(out).Encode(run{len(todo.All), time.Since(begin), cpuOf(os.Getpid()) - before}); err != nil {
+			return err
+		}
+	}
+}
+
+// atOnce does n things, some at once.
+func atOnce(concurrency, n int, do func(int) error) error {
+	var g errgroup.Group
+	var next atomic.Int64
+	for range concurrency {
+		g.Go(func() error {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := do(i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// startBare starts the process of [bare].
+func (b *bench) startBare(env []string) func([]held) run {
+	b.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append([]string{}, env...), asBare+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	b.must(err)
+	out, err := cmd.StdoutPipe()
+	b.must(err)
+	b.must(cmd.Start())
+	b.Cleanup(func() {
+		in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	answers := json.NewDecoder(out)
+	return func(all []held) (r run) {
+		b.must(json.NewEncoder(in).Encode(map[string]any{"All": all, "Concurrency": b.concurrency}))
+		b.must(answers.Decode(&r))
+		return r
+	}
+}
+
+// clicker clicks, on cards that were never posted.
+type clicker struct {
+	*site
+	web  *http.Client
+	from map[string]any // a click
+}
+
+// newClicker makes a site with a bot and a worker, and who clicks there.
+func (b *bench) newClicker(m mode, rooms int) *clicker {
+	s := b.newSite(m, slacksim.Options{}, rooms)
+	s.worker, s.bot = s.start("worker"), s.start("bot")
+	c := &clicker{site: s, web: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4096}}}
+	c.from = s.payload()
+	return c
+}
+
+// activityID is that of a real request.
+func (c *clicker) activityID() string {
+	ref, err := c.keys.Open(c.from["actions"].([]any)[0].(map[string]any)["value"].(string))
+	c.must(err)
+	return ref.ActivityID
+}
+
+// ready is a click that is ready to be sent.
+type ready struct {
+	held
+	n       string
+	payload map[string]any
+	form    string
+}
+
+// onto makes a click on the card that has a reference.
+func (c *clicker) onto(reference string) ready {
+	r := ready{n: strconv.FormatInt(numbers.Add(1), 10)}
+	r.payload = c.with(c.from, reference, r.n)
+	payload, err := json.Marshal(r.payload)
+	c.must(err)
+	r.form = url.Values{"payload": {string(payload)}}.Encode()
+	return r
+}
+
+// prepare makes clicks on held activities.
+func (c *clicker) prepare(all []held) []ready {
+	ref, err := c.keys.Open(c.from["actions"].([]any)[0].(map[string]any)["value"].(string))
+	c.must(err)
+	clicks := make([]ready, len(all))
+	for i, h := range all {
+		ref.WorkflowID, ref.RunID, ref.ActivityID = h.WorkflowID, h.RunID, h.ActivityID
+		value, err := c.keys.Seal(ref)
+		c.must(err)
+		clicks[i] = c.onto(value)
+		clicks[i].held = h
+	}
+	return clicks
+}
+
+// numbers number all clicks.
+var numbers atomic.Int64
+
+// do clicks, and reports whether Slack has the acknowledgement within its 3 s.
+func (c *clicker) do(r ready) bool {
+	if c.mode == socketMode {
+		return c.sim.Deliver(c.ctx, r.payload).Acked
+	}
+	ctx, stop := context.WithTimeout(c.ctx, 3*time.Second)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.bot.listens, strings.NewReader(r.form))
+	c.must(err)
+	now := strconv.FormatInt(time.Now().Unix(), 10)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("X-Slack-Request-Timestamp", now)
+	req.Header.Set("X-Slack-Signature", slacksim.Sign(slacksim.DefaultSigningSecret, now, r.form))
+	resp, err := c.web.Do(req)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// all clicks all, some at once; each has to be taken.
+func (c *clicker) all(all []held) run {
+	c.Helper()
+	clicks := c.prepare(all)
+	before, begin := cpuOf(c.bot.Process.Pid), time.Now()
+	err := atOnce(c.concurrency, len(clicks), func(i int) error {
+		if !c.do(clicks[i]) {
+			return fmt.Errorf("click %s was not acknowledged", clicks[i].n)
+		}
+		return nil
+	})
+	r := run{len(all), time.Since(begin), cpuOf(c.bot.Process.Pid) - before}
+	c.must(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range clicks {
+		if said := c.told[one.n]; said != nil {
+			c.Fatalf("click %s was answered with %q", one.n, said)
+		}
+	}
+	return r
+}
+
+// clicks measures clicks against bare completions.
+func (b *bench) clicks() {
+	for _, m := range []mode{socketMode, httpMode} {
+		c := b.newClicker(m, 1)
+		c.worker.kill()
+		id := c.activityID()
+		bareRun := b.startBare(c.env)
+		var over, ratio, rate, spread []float64
+		var profiling sync.WaitGroup
+		profiling.Go(func() { c.profile(c.bot, "profile?seconds=40", "click-"+string(m)) })
+		pairs := b.pairs
+		if m == socketMode {
+			pairs = (pairs + 1) / 2
+		}
+		for i := -1; i < pairs; i++ { // The first one warms up.
+			open := b.hold(2*b.sizes.clicks, id)
+			one, other := open[:b.sizes.clicks], open[b.sizes.clicks:]
+			var limit, whole run
+			if i%2 == 0 {
+				limit, whole = bareRun(one), c.all(other)
+			} else {
+				whole, limit = c.all(other), bareRun(one)
+			}
+			if i < 0 {
+				continue
+			}
+			over, ratio, rate = append(over, whole.cpu()-limit.cpu()), append(ratio, whole.ratio(limit)), append(rate, whole.perSecond())
+			spread = append(spread, limit.perSecond())
+			b.say("pair %d by %s: %.0f of %.0f clicks/s, CPU of the bot %.0f µs, bare %.0f µs", i+1, m, whole.perSecond(), limit.perSecond(), whole.cpu(), limit.cpu())
+		}
+		profiling.Wait()
+		if m == socketMode {
+			_, us, _ := median(over)
+			b.atMost(300, "socket_overhead_us", us, "µs", "CPU time of the bot for a click by Socket Mode, less a bare completion's")
+			_, r, _ := median(ratio)
+			b.figure("socket_throughput_ratio", r, "ratio", "clicks by Socket Mode over bare completions, at the same concurrency")
+			c.stop()
+			continue
+		}
+		low, us, high := median(over)
+		b.atMost(300, "click_overhead_us", us, "µs", "CPU time of the bot for a signed click by HTTP, less a bare completion's")
+		b.figure("click_overhead_us_low", low, "µs", "lower quartile of the pairs")
+		b.figure("click_overhead_us_high", high, "µs", "upper quartile of the pairs")
+		low, r, high := median(ratio)
+		b.atLeast(0.85, "click_throughput_ratio", r, "ratio", fmt.Sprintf("clicks by HTTP over bare completions, at the same concurrency; median of %d pairs", len(ratio)))
+		b.figure("click_throughput_ratio_low", low, "ratio", "lower quartile")
+		b.figure("click_throughput_ratio_high", high, "ratio", "upper quartile")
+		_, max, _ := median(rate)
+		b.figure("clicks_per_s", max, "1/s", "clicks a second through the bot, with all on this machine")
+		_, limit, _ := median(spread)
+		b.figure("completions_per_s", limit, "1/s", "bare completions a second")
+		b.latency(c, id, max/2)
+		b.burst(c, id, 4*max)
+	}
+}
+
+// paced does n things at a rate, each when its turn is, however slow those before are.
+func paced(n int, perSecond float64, do func(i int, due time.Time)) {
+	begin := time.Now()
+	var all sync.WaitGroup
+	for i := range n {
+		due := begin.Add(time.Duration(float64(i) / perSecond * float64(time.Second)))
+		time.Sleep(time.Until(due))
+		all.Go(func() { do(i, due) })
+	}
+	all.Wait()
+}
+
+// latency measures how long acknowledgements take where the machine is half busy.
+func (b *bench) latency(c *clicker, activityID string, perSecond float64) {
+	clicks := c.prepare(b.hold(b.rate, activityID))
+	took := make([]time.Duration, len(clicks))
+	paced(len(clicks), perSecond, func(i int, due time.Time) {
+		c.do(clicks[i])
+		took[i] = time.Since(due)
+	})
+	ms := milliseconds(took)
+	b.figure("ack_p50_ms", quantile(ms, 0.5), "ms", fmt.Sprintf("from the click to its acknowledgement, at %s clicks/s, half of the maximum", number(perSecond)))
+	b.figure("ack_p99_ms", quantile(ms, 0.99), "ms", "the same, of the slowest hundredth")
+}
+
+// burst sends more clicks than can be taken. Each has to be answered: by an acknowledgement, or by a sentence.
+func (b *bench) burst(c *clicker, activityID string, perSecond float64) {
+	clicks := c.prepare(b.hold(b.sizes.burst, activityID))
+	acked := make([]bool, len(clicks))
+	begin := time.Now()
+	paced(len(clicks), perSecond, func(i int, _ time.Time) { acked[i] = c.do(clicks[i]) })
+	sent := time.Since(begin)
+	said := func(i int) string {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return strings.Join(c.told[clicks[i].n], " ")
+	}
+	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
+		open := 0
+		for i := range clicks {
+			if !acked[i] && said(i) == "" {
+				open++
+			}
+		}
+		if open == 0 {
+			break
+		}
+	}
+	var taken, unanswered, lost, recorded atomic.Int64
+	b.must(atOnce(8, len(clicks), func(i int) error {
+		done := false
+		events := b.temporal.GetWorkflowHistory(b.ctx, clicks[i].WorkflowID, clicks[i].RunID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			e, err := events.Next()
+			if err != nil {
+				return err
+			}
+			done = done || e.GetActivityTaskCompletedEventAttributes() != nil
+		}
+		if done {
+			recorded.Add(1)
+		}
+		switch what := said(i); {
+		case acked[i] && what == "":
+			taken.Add(1)
+			if !done {
+				lost.Add(1)
+			}
+		case strings.Contains(what, "was recorded:") && !done:
+			lost.Add(1)
+		case what == "":
+			unanswered.Add(1)
+		}
+		return nil
+	}))
+	about := fmt.Sprintf("of %d clicks at %s/s, four times the maximum: ", len(clicks), number(perSecond))
+	b.figure("burst_acked", float64(taken.Load()), "clicks", about+"acknowledged as done in time; all were dealt with after "+sent.Round(100*time.Millisecond).String())
+	b.figure("burst_recorded", float64(recorded.Load()), "clicks", "of them: in Temporal's history")
+	b.exactly(0, "burst_unanswered", int(unanswered.Load()), "clicks", "of them: neither acknowledged nor answered with a sentence")
+	b.exactly(0, "burst_lost", int(lost.Load()), "clicks", "of them: said to be done, and not in Temporal's history")
+}
