@@ -166,6 +166,7 @@ func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 		e, err := decode(payload, func(e eventPayload) bool { return e.Event.Type != "" })
 		if err != nil {
 			b.Log.Warn("drop an event", "err", err)
+			return done()
 		}
 		if b.isForAnotherApp(e.addressee) {
 			return reply{}

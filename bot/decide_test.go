@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -295,6 +298,215 @@ func TestDecideEndsWithItsContext(t *testing.T) {
 		if took := time.Since(begun); took > 300*time.Millisecond {
 			t.Errorf("took %v, want 250 ms", took)
 		}
+	})
+}
+
+// takeTurns takes all turns to decide.
+func takeTurns(t *testing.T, b *Bot) {
+	t.Helper()
+	if !b.turns.TryAcquire(atATime) {
+		t.Fatal("not all turns are free")
+	}
+}
+
+// Who gets no turn in time is told so, and Temporal is not called.
+func TestTurns(t *testing.T) {
+	t.Parallel()
+	const never = time.Hour
+	clicks := func(_ *testing.T, sealed string) map[string]any { return clicked(bob, "approve", sealed) }
+	submits := func(t *testing.T, sealed string) map[string]any { return submitted(t, bob, sealed, "No.") }
+	atHome := func(t *testing.T, sealed string) map[string]any {
+		p := clicks(t, sealed)
+		delete(p, "response_url")
+		p["container"] = map[string]any{"type": "view", "view_id": "V0HOME0001"}
+		p["actions"].([]any)[0].(map[string]any)["action_id"] = card.ActionReject
+		return p
+	}
+	for name, tc := range map[string]struct {
+		payload func(t *testing.T, sealed string) map[string]any
+		free    time.Duration // when one of the turns becomes free; all others stay taken
+
+		ack    bool
+		said   []string
+		fault  string
+		modals int
+		commit bool
+	}{
+		"click":                               {payload: clicks, free: never, said: []string{string(refuseBusy)}},
+		"click, and a turn is free":           {payload: clicks, ack: true, commit: true},
+		"click, and a turn becomes free":      {payload: clicks, free: time.Second, ack: true, commit: true},
+		"click, and a turn becomes free late": {payload: clicks, free: commitBudget - forCall/2, said: []string{string(refuseBusy)}},
+		"click in the home":                   {payload: atHome, free: never, modals: 1},
+		"form":                                {payload: submits, free: never, ack: true, fault: string(refuseBusy)},
+		"form, and a turn is free":            {payload: submits, ack: true, commit: true},
+		"form, and a turn becomes free":       {payload: submits, free: time.Second, ack: true, commit: true},
+		"form, and a turn becomes free late":  {payload: submits, free: commitBudget - forCall/2, ack: true, fault: string(refuseBusy)},
+	} {
+		inTime(t, name, func(t *testing.T) {
+			s, f := newSlack(), &fakeTemporal{}
+			b, sealed := newBot(t, s, f, func(r *reference.Reference) {
+				if tc.modals > 0 {
+					r.Reason = workflows.Off
+				}
+			})
+			takeTurns(t, b)
+			if tc.free == 0 {
+				b.turns.Release(1)
+			} else {
+				defer time.AfterFunc(tc.free, func() { b.turns.Release(1) }).Stop()
+			}
+			r := deliver(t, b, interactive, tc.payload(t, sealed))
+			if tc.fault != "" {
+				checkFaults(t, r, []string{card.BlockComment}, tc.fault)
+			} else if r.body != nil {
+				t.Errorf("answered with %v", r.body)
+			}
+			if r.ack != tc.ack {
+				t.Errorf("acknowledged %v, want %v", r.ack, tc.ack)
+			}
+			says(t, s, tc.said)
+			if len(s.modals) != tc.modals || tc.modals > 0 && !strings.Contains(encoded(t, s.modals[0]), string(refuseBusy)) {
+				t.Errorf("said in modals: %+v", s.modals)
+			}
+			if called := len(f.completions)+f.described+f.read+len(f.looked) > 0; called != tc.commit || len(f.completions) > 1 {
+				t.Errorf("called Temporal %v, want %v: %d commits", called, tc.commit, len(f.completions))
+			}
+		})
+	}
+}
+
+// A decision that finds a free turn is made, however little time it has; one that finds none does not wait.
+func TestTurnWithLittleTime(t *testing.T) {
+	t.Parallel()
+	for name, taken := range map[string]bool{"free": false, "taken": true} {
+		inTime(t, name, func(t *testing.T) {
+			f := &fakeTemporal{}
+			b, sealed := newBot(t, newSlack(), f, nil)
+			if taken {
+				takeTurns(t, b)
+			}
+			ref, err := b.Keys.Open(sealed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithTimeout(t.Context(), forCall/2)
+			defer stop()
+			v := b.decide(ctx, ref, approve(bob))
+			if v.recorded == taken || v.busy != taken || (len(f.completions) > 0) == taken {
+				t.Errorf("decide = %+v after %d commits", v, len(f.completions))
+			}
+			if ctx.Err() != nil {
+				t.Error("waited until there was no time left")
+			}
+		})
+	}
+}
+
+// Whatever becomes of a decision, its turn is another one's afterwards.
+func TestTurnIsGivenBack(t *testing.T) {
+	t.Parallel()
+	longAgo := func(r *reference.Reference) { r.Until = time.Now().Add(-time.Hour) }
+	for name, tc := range map[string]struct {
+		temporal *fakeTemporal
+		change   func(*reference.Reference)
+		want     verdict // without what was read
+	}{
+		"recorded":          {temporal: &fakeTemporal{}, want: verdict{recorded: true}},
+		"Temporal is away":  {temporal: &fakeTemporal{commits: []error{unavailable}}, want: verdict{unsure: true}},
+		"Temporal refuses":  {temporal: &fakeTemporal{commits: []error{serviceerror.NewPermissionDenied("no", "")}}, want: verdict{unsure: true}},
+		"it was not read":   {temporal: &fakeTemporal{commits: []error{notFound}, reads: []error{errHangs}}, want: verdict{unsure: true}},
+		"open all the time": {temporal: &fakeTemporal{commits: []error{notFound}, describes: answers{enumspb.PENDING_ACTIVITY_STATE_STARTED}}},
+		"too late": {
+			temporal: &fakeTemporal{commits: []error{notFound}, histories: [][]*historypb.HistoryEvent{history(t, decidedBy(t, carol, workflows.Approved))}},
+		},
+		"others may decide now": {
+			temporal: &fakeTemporal{
+				commits: []error{notFound}, describes: answers{opened{activity(2, otherPolicy), enumspb.PENDING_ACTIVITY_STATE_STARTED}},
+				histories: [][]*historypb.HistoryEvent{rounds(t, twice(), []string{samePolicy, otherPolicy}, workflows.Person{})},
+			},
+			change: about(twice()), want: verdict{changed: true},
+		},
+		"the deadline cannot be read": {
+			temporal: &fakeTemporal{listsItsOwn: true, unchecked: map[string]error{"greet-1": unavailable}},
+			change:   longAgo, want: verdict{unsure: true},
+		},
+	} {
+		inTime(t, name, func(t *testing.T) {
+			b, sealed := newBot(t, newSlack(), tc.temporal, tc.change)
+			ref, err := b.Keys.Open(sealed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithTimeout(t.Context(), commitBudget)
+			defer stop()
+			v := b.decide(ctx, ref, approve(bob))
+			if v.ended = (record.Activity{}); !reflect.DeepEqual(v, tc.want) {
+				t.Errorf("decide = %+v, want %+v", v, tc.want)
+			}
+			takeTurns(t, b)
+		})
+	}
+	// Who got none has none to give.
+	inTime(t, "busy", func(t *testing.T) {
+		f := &fakeTemporal{}
+		b, sealed := newBot(t, newSlack(), f, nil)
+		takeTurns(t, b)
+		deliver(t, b, interactive, clicked(bob, "approve", sealed))
+		if b.turns.TryAcquire(1) {
+			t.Error("a turn is free, though all are taken")
+		}
+		b.turns.Release(atATime)
+		if r := deliver(t, b, interactive, clicked(bob, "approve", sealed)); !r.ack || len(f.completions) != 1 {
+			t.Errorf("acknowledged %v after %d commits", r.ack, len(f.completions))
+		}
+		takeTurns(t, b)
+	})
+}
+
+// crowdedTemporal notes how many commits are on their way at a time, and holds them until they are let go.
+type crowdedTemporal struct {
+	fakeTemporal
+	now, most atomic.Int64
+	release   chan struct{}
+}
+
+func (c *crowdedTemporal) CompleteActivityByID(ctx context.Context, namespace, workflowID, runID, activityID string, result any, err error) error {
+	c.most.Store(max(c.most.Load(), c.now.Add(1)))
+	defer c.now.Add(-1)
+	<-c.release
+	return c.fakeTemporal.CompleteActivityByID(ctx, namespace, workflowID, runID, activityID, result, err)
+}
+
+// However many decide, no more decisions are on their way to Temporal at a time than it is to have.
+func TestManyDecide(t *testing.T) {
+	t.Parallel()
+	inTime(t, "at a time", func(t *testing.T) {
+		const all = 2*atATime + 1
+		c := &crowdedTemporal{release: make(chan struct{})}
+		b, sealed := newBot(t, newSlack(), &c.fakeTemporal, nil)
+		b.Temporal = c
+		var (
+			deciding sync.WaitGroup
+			acked    atomic.Int64
+		)
+		payload := []byte(encoded(t, clicked(bob, "approve", sealed)))
+		for range all {
+			deciding.Go(func() {
+				if r := b.handle(t.Context(), interactive, payload); r.ack {
+					acked.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := c.now.Load(); n != atATime {
+			t.Errorf("%d decisions are on their way, want %d", n, atATime)
+		}
+		close(c.release)
+		deciding.Wait()
+		if c.most.Load() > atATime || acked.Load() != all {
+			t.Errorf("%d decisions at a time, and %d clicks acknowledged, want %d and %d", c.most.Load(), acked.Load(), atATime, all)
+		}
+		takeTurns(t, b)
 	})
 }
 

@@ -1,10 +1,10 @@
 package bot
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -188,7 +188,9 @@ var errTooLarge = refused{http.StatusRequestEntityTooLarge, "The body is too lar
 
 // read reads the body.
 func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
+	var body bytes.Buffer
+	body.Grow(int(max(0, r.ContentLength)) + bytes.MinRead) // at once; it is not over the limit
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, bodyLimit))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -198,7 +200,7 @@ func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, refused{http.StatusBadRequest, "The body was cut short."}
 	}
-	return body, nil
+	return body.Bytes(), nil
 }
 
 // The headers of a signed request.

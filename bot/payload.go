@@ -181,7 +181,8 @@ type envelope struct {
 
 // decode reads a payload into v; one that lacks what all of its kind have is an error.
 func decode[T interaction | command | eventPayload | envelope](payload []byte, complete func(T) bool) (v T, err error) {
-	if json.Unmarshal(payload, &v) != nil || !complete(v) {
+	// Half an emoji, where Slack has cut a text, must not lose a click.
+	if json.Unmarshal(payload, &v, jsontext.AllowInvalidUTF8(true)) != nil || !complete(v) {
 		return v, errPayload
 	}
 	return v, nil

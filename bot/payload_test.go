@@ -51,6 +51,9 @@ func TestAddressee(t *testing.T) {
 		"a submission, in another workspace": {interactive, func(t *testing.T, sealed string) map[string]any {
 			return with(submitted(t, bob, sealed, "no"), "team", map[string]any{"id": "T0OTHER001"})
 		}, app, true, false, false, true},
+		"a submission, of another app": {interactive, func(t *testing.T, sealed string) map[string]any {
+			return with(submitted(t, bob, sealed, "no"), "api_app_id", "A0OTHER001")
+		}, app, false, false, false, false},
 		"a command": {slashCommand, func(*testing.T, string) map[string]any {
 			return with(command(team), "api_app_id", app)
 		}, app, true, false, true, true},
@@ -72,6 +75,95 @@ func TestAddressee(t *testing.T) {
 			}
 			if told := r.body != nil || len(s.said) > 0; told != tc.told {
 				t.Errorf("told %v: %v, %q", told, r.body, s.said)
+			}
+		})
+	}
+}
+
+func TestAddresseeOfAnEvent(t *testing.T) {
+	t.Parallel()
+	const app = "A0APP00001"
+	for name, tc := range map[string]struct {
+		app, team  string // whose the event is
+		ack, shown bool
+	}{
+		"of this app":                {app: app, team: team, ack: true, shown: true},
+		"of an app that is not said": {team: team, ack: true, shown: true},
+		"of another app":             {app: "A0OTHER001", team: team},
+		"in another workspace":       {app: app, team: "T0OTHER001", ack: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSlack()
+			b, _ := newBot(t, s, homely(t), nil)
+			b.App = app
+			e := opens(bob, "home")
+			e["api_app_id"], e["team_id"] = tc.app, tc.team
+			if r := deliver(t, b, event, e); r.ack != tc.ack || r.body != nil || (len(s.homes) > 0) != tc.shown {
+				t.Errorf("acknowledged %v with %v, and showed %d homes", r.ack, r.body, len(s.homes))
+			}
+		})
+	}
+}
+
+// What could be read in two ways is not read: two members of one name, and what is no UTF-8.
+func TestAmbiguousPayloads(t *testing.T) {
+	t.Parallel()
+	greet := func(t *testing.T, _ string) map[string]any {
+		return map[string]any{"command": CommandGreet, "text": "World", "user_id": alice.ID, "channel_id": at.Channel, "trigger_id": "1.2.3"}
+	}
+	click := func(_ *testing.T, sealed string) map[string]any { return clicked(bob, "approve", sealed) }
+	form := func(t *testing.T, sealed string) map[string]any { return submitted(t, bob, sealed, "No.") }
+	for name, tc := range map[string]struct {
+		kind     kind
+		payload  func(t *testing.T, sealed string) map[string]any
+		old, new string // in its text
+		read     bool
+	}{
+		"click":                                {kind: interactive, payload: click, read: true},
+		"click, two types":                     {kind: interactive, payload: click, old: `"type":"block_actions"`, new: `"type":"block_actions","type":"block_actions"`},
+		"click, two people":                    {kind: interactive, payload: click, old: `"user":{`, new: `"user":{"id":"U0ALICE001"},"user":{`},
+		"click, a person with two IDs":         {kind: interactive, payload: click, old: `"user":{`, new: `"user":{"id":"U0ALICE001",`},
+		"click, two workspaces":                {kind: interactive, payload: click, old: `"team":{`, new: `"team":{},"team":{`},
+		"click, two apps":                      {kind: interactive, payload: click, old: `"team":{`, new: `"api_app_id":"A0OTHER001","api_app_id":"A0APP00001","team":{`},
+		"click, two buttons":                   {kind: interactive, payload: click, old: `"actions":[`, new: `"actions":[],"actions":[`},
+		"click, two values of a button":        {kind: interactive, payload: click, old: `"value":"`, new: `"value":"","value":"`},
+		"click, a name written in two ways":    {kind: interactive, payload: click, old: `"type":"block_actions"`, new: `"type":"block_actions","\u0074ype":"view_submission"`},
+		"click, two members that nobody reads": {kind: interactive, payload: click, old: `"team":{`, new: `"x":1,"x":1,"team":{`},
+		"click, two members in the message":    {kind: interactive, payload: click, old: `"rich_text"`, new: `"rich_text","x":1,"x":1`},
+		"click, a name in capitals too":        {kind: interactive, payload: click, old: `"type":"block_actions"`, new: `"type":"block_actions","TYPE":"view_submission"`, read: true},
+		"click, a name that is no UTF-8":       {kind: interactive, payload: click, old: `"name":"bob"`, new: "\"name\":\"b\xffb\"", read: true},
+		"click, a member's name is no UTF-8":   {kind: interactive, payload: click, old: `"team":{`, new: "\"x\xff\":1,\"team\":{", read: true},
+		"click, a message that is no UTF-8":    {kind: interactive, payload: click, old: "rich_text", new: "rich\xc0\xaftext", read: true},
+		"click, half of a character":           {kind: interactive, payload: click, old: "rich_text", new: "rich_\xe6\xbc", read: true},
+		"click, a surrogate":                   {kind: interactive, payload: click, old: "rich_text", new: "rich_\xed\xa0\xbd", read: true},
+		"click, half an emoji":                 {kind: interactive, payload: click, old: "rich_text", new: `rich_\ud83d`, read: true},
+		"click, more after it":                 {kind: interactive, payload: click, old: `"username":"bob"}}`, new: `"username":"bob"}}{}`},
+
+		"form":                    {kind: interactive, payload: form, read: true},
+		"form, two states":        {kind: interactive, payload: form, old: `"state":{`, new: `"state":{},"state":{`},
+		"form, two values":        {kind: interactive, payload: form, old: `"value":"No."`, new: `"value":"Yes.","value":"No."`},
+		"form, a reason no UTF-8": {kind: interactive, payload: form, old: `"No."`, new: "\"N\xff.\"", read: true},
+
+		"command":                     {kind: slashCommand, payload: greet, read: true},
+		"command, two texts":          {kind: slashCommand, payload: greet, old: `"text":"World"`, new: `"text":"World","text":"World"`},
+		"command, two people":         {kind: slashCommand, payload: greet, old: `"user_id":`, new: `"user_id":"U0BOB00001","user_id":`},
+		"command, a text is no UTF-8": {kind: slashCommand, payload: greet, old: "World", new: "W\xffrld", read: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, f := newSlack(), &fakeTemporal{}
+			b, sealed := newBot(t, s, f, nil)
+			text := encoded(t, tc.payload(t, sealed))
+			if strings.Count(text, tc.old) != 1 && tc.old != "" {
+				t.Fatalf("%s is not once in %s", tc.old, text)
+			}
+			r := b.handle(t.Context(), tc.kind, []byte(strings.Replace(text, tc.old, tc.new, 1)))
+			if r.ack != tc.read || !tc.read && (r.body != nil || r.then != nil) {
+				t.Errorf("answered %+v, want read %v", r, tc.read)
+			}
+			if done := len(f.completions)+len(f.started) > 0; done != tc.read || !tc.read && len(s.said) > 0 {
+				t.Errorf("%d decisions, %d workflows, said %q", len(f.completions), len(f.started), s.said)
 			}
 		})
 	}

@@ -36,9 +36,9 @@ const (
 	lingers = 10 * time.Second
 	// ackWithin bounds the writing of an acknowledgement.
 	ackWithin = time.Second
-	// ackLimit is from how many bytes on Slack takes no notice of an acknowledgement, and says nothing.
-	// https://pkg.go.dev/github.com/slack-go/slack/socketmode#Client.SendCtx
-	ackLimit = 20 << 10
+	// ackLimit is from how many bytes on Slack takes no notice of an acknowledgement, and says nothing: 20 KB, in which
+	// the smaller kilobytes are meant, to be sure. https://pkg.go.dev/github.com/slack-go/slack/socketmode#Client.SendCtx
+	ackLimit = 20_000
 	// quiet is how long nothing may have come in before the sockets are closed.
 	quiet = 250 * time.Millisecond
 )

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,6 +99,7 @@ func bare(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer c.Close()
+	debug.SetGCPercent(400) // as the bot has it
 	for {
 		var todo struct {
 			All         []held
