@@ -182,7 +182,6 @@ func (s *sockets) dial(ctx context.Context) (*socket, error) {
 
 // read deals with what comes by a socket until it is closed.
 func (s *sockets) read(ctx context.Context, c *socket, n int) {
-	defer c.end()
 	defer context.AfterFunc(ctx, c.goodbye)()
 	defer func() {
 		soon, stop := context.WithTimeout(ctx, commitBudget+ackWithin)
@@ -207,6 +206,7 @@ func (s *sockets) read(ctx context.Context, c *socket, n int) {
 		if err != nil {
 			if c.over.Err() == nil {
 				s.bot.Log.Warn("a socket was cut", "err", err)
+				c.end()
 			}
 			return
 		}

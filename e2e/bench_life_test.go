@@ -185,7 +185,7 @@ func (b *bench) growth() {
 	b.figure("decide_cpu_us", few.decideAll(fresh[:n0]), "µs", "CPU of bot and worker for a decision and the closed card, where the worker has the workflow in memory")
 	b.figure("decide_cold_cpu_us", many.decideAll(waiting[:n0]), "µs", "the same where it reads its history first, for many others have been open since")
 	ms := milliseconds(closing)
-	b.figure("card_close_p50_ms", quantile(ms, 0.5), "ms", "from the acknowledged click to the closed card")
+	b.figure("card_close_ms", quantile(ms, 0.5), "ms", "from the acknowledged click to the closed card")
 	b.figure("card_close_p99_ms", quantile(ms, 0.99), "ms", "the same, of the slowest hundredth")
 	b.raceOn(few)
 }

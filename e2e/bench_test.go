@@ -344,6 +344,9 @@ func (s *site) start(role string) *server {
 	}()
 	s.Cleanup(func() {
 		p.kill()
+		if *measure == "" {
+			searchLog(s.T, role, p.log.String(), secretsOf(s.env, s.sim))
+		}
 		if s.Failed() {
 			s.Logf("log of %s:\n%.20000s", role, p.log)
 		}
