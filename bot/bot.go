@@ -116,6 +116,16 @@ type reply struct {
 	body any
 	// then is done after the reply has gone out; nil: nothing.
 	then func(context.Context)
+	// missed is done where Slack did not wait for the acknowledgement, and shows a warning; nil: nothing.
+	missed func(context.Context)
+}
+
+// unheard is r where Slack does not have the acknowledgement.
+func (r reply) unheard() reply {
+	if r.missed == nil {
+		return r
+	}
+	return r.and(r.missed)
 }
 
 // done is the reply to what needs no answer.

@@ -79,14 +79,15 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 		return b.askMore(ctx, i, ref, sealed, action)
 	}
 	v := b.decide(ctx, ref, d)
+	tell := func(ctx context.Context) { b.whisper(ctx, i, at, said(v, d.Outcome)) }
 	switch {
 	case v.recorded:
-		return reply{ack: true, then: func(ctx context.Context) {
+		return reply{ack: true, missed: tell, then: func(ctx context.Context) {
 			b.heal(ctx, at, v.ended)
 			b.afterClick(ctx, i)
 		}}
 	case v.busy:
-		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, said(v, d.Outcome)) }}
+		return reply{then: tell}
 	case v.unsure:
 		return reply{then: func(ctx context.Context) { b.whisper(ctx, i, at, said(b.look(ctx, ref, d), d.Outcome)) }}
 	case v.changed:
@@ -174,7 +175,8 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 	v := b.decide(ctx, ref, d)
 	switch {
 	case v.recorded:
-		return reply{ack: true, then: func(ctx context.Context) {
+		tell := func(ctx context.Context) { b.whisper(ctx, i, at, said(v, d.Outcome)) }
+		return reply{ack: true, missed: tell, then: func(ctx context.Context) {
 			b.heal(ctx, at, v.ended)
 			if m.Home { // They look at it, whichever process they opened it with.
 				b.homes.open(i.User.ID, nil)
@@ -252,7 +254,7 @@ const (
 	refusePlace     refusal = "This request belongs to another deployment of the app, so nothing was decided."
 	refuseKey       refusal = "This button was made with a key that the app no longer has. Ask for the request to be made again."
 	refuseLate      refusal = "The deadline has passed: this cannot be decided any more. The card will show it."
-	refuseBusy      refusal = "Very many people are deciding at this moment, so nothing was decided. Please click again in a moment."
+	refuseBusy      refusal = "I could not get to your decision in time, so nothing was decided. Please click again in a moment."
 	refuseChanged   refusal = "Who may decide this has changed since you saw it, so nothing was decided. Please look at the card again."
 )
 

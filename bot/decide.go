@@ -36,7 +36,7 @@ const (
 	// atATime is how many decisions are on their way to Temporal at a time. Where more come in than Temporal takes, more at
 	// a time would only have all of them come too late.
 	atATime = 64
-	// forCall is how much of a decision's time has to be left when its turn comes.
+	// forCall is how much of a decision's time has to be left when a turn comes that it waited for.
 	forCall = time.Second
 	// lookBefore is how long it may take before a form is opened, which Slack lets us do for 3 s.
 	lookBefore = 1200 * time.Millisecond
@@ -62,11 +62,6 @@ type verdict struct {
 // refuses all others. Where the request goes on with another round, and the same people may decide in it, the decision
 // is recorded there; whoever is refused otherwise learns here how the request ended. It takes as long as ctx lets it.
 func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
-	if !b.turn(ctx) {
-		b.Log.Warn("too many decide at a time", "workflow_id", ref.WorkflowID, "activity_id", ref.ActivityID, "user", d.By.ID)
-		return verdict{busy: true}
-	}
-	defer b.turns.Release(1)
 	if !ref.Until.IsZero() && time.Since(ref.Until) > overdue {
 		if v := b.late(ctx, ref); v.late || v.unsure {
 			return v
@@ -75,13 +70,19 @@ func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.D
 	d.Digest = hex.EncodeToString(ref.Digest[:])
 	asCompletion := d.Outcome == workflows.Approved
 	enough := time.After(lookFor)
+	v := verdict{busy: true}
 	for {
 		again := lookAgain
+		if !b.turn(ctx) {
+			b.Log.Warn("too many decide at a time", "workflow_id", ref.WorkflowID, "activity_id", ref.ActivityID, "user", d.By.ID)
+			return v
+		}
 		err := b.commit(ctx, ref, d, asCompletion)
+		b.turns.Release(1)
 		if err == nil {
 			return verdict{recorded: true}
 		}
-		v := verdict{unsure: true}
+		v = verdict{unsure: true}
 		if record.NotFound(err) {
 			v = b.look(ctx, ref, d)
 		} else {

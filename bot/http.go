@@ -22,8 +22,9 @@ import (
 const EventsPath = "/slack/events"
 
 const (
-	// bodyLimit is far more than Slack sends.
+	// bodyLimit is far more than Slack sends, and usual is what a click on a card may have.
 	bodyLimit = 1 << 20
+	usual     = 32 << 10
 	// readFor is how long a request may take to come in: after that Slack has given up waiting for its answer.
 	// https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
 	readFor = 3 * time.Second
@@ -110,9 +111,14 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(payload)
 		return
 	}
+	begun := time.Now()
 	// Those in hand are finished: they outlive the end of the process's context, and the caller's connection.
 	ctx := context.WithoutCancel(r.Context())
-	d.respond(w, d.handle(ctx, k, payload), func(f func(context.Context)) {
+	answer := d.handle(ctx, k, payload)
+	if r.Context().Err() != nil || time.Since(begun) > readFor {
+		answer = answer.unheard()
+	}
+	d.respond(w, answer, func(f func(context.Context)) {
 		d.inHand.Go(func() {
 			ctx, stop := context.WithTimeout(ctx, afterBudget)
 			defer stop()
@@ -189,7 +195,7 @@ var errTooLarge = refused{http.StatusRequestEntityTooLarge, "The body is too lar
 // read reads the body.
 func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var body bytes.Buffer
-	body.Grow(int(max(0, r.ContentLength)) + bytes.MinRead) // at once; it is not over the limit
+	body.Grow(int(min(max(0, r.ContentLength), usual)) + bytes.MinRead) // at once
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, bodyLimit))
 	var large *http.MaxBytesError
 	switch {

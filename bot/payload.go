@@ -94,19 +94,19 @@ func (i interaction) menu() (chosen workflows.ChangeKind, reference string, ok b
 	var m struct {
 		Blocks []jsontext.Value `json:"blocks"`
 	}
-	_ = json.Unmarshal(i.Message, &m)
+	_ = json.Unmarshal(i.Message, &m, halved)
 	for _, raw := range m.Blocks {
 		var block struct {
 			BlockID  string           `json:"block_id"`
 			Elements []jsontext.Value `json:"elements"`
 		}
-		_ = json.Unmarshal(raw, &block)
+		_ = json.Unmarshal(raw, &block, halved)
 		for _, raw := range block.Elements {
 			var b struct {
 				ActionID string `json:"action_id"`
 				Value    string `json:"value"`
 			}
-			_ = json.Unmarshal(raw, &b)
+			_ = json.Unmarshal(raw, &b, halved)
 			if block.BlockID == i.Actions[0].BlockID && b.ActionID == card.ActionReject {
 				reference = b.Value
 			}
@@ -159,6 +159,9 @@ type addressee struct {
 // team is the workspace; empty where the payload names none.
 func (a addressee) team() string { return cmp.Or(a.Team.ID, a.TeamID) }
 
+// halved reads half an emoji, where a text was cut: it must not lose a click.
+var halved = jsontext.AllowInvalidUTF8(true)
+
 var errPayload = errors.New("not a payload of Slack's")
 
 // eventPayload is what we read of an event. https://docs.slack.dev/apis/events-api#event-type-structure
@@ -181,8 +184,7 @@ type envelope struct {
 
 // decode reads a payload into v; one that lacks what all of its kind have is an error.
 func decode[T interaction | command | eventPayload | envelope](payload []byte, complete func(T) bool) (v T, err error) {
-	// Half an emoji, where Slack has cut a text, must not lose a click.
-	if json.Unmarshal(payload, &v, jsontext.AllowInvalidUTF8(true)) != nil || !complete(v) {
+	if json.Unmarshal(payload, &v, halved) != nil || !complete(v) {
 		return v, errPayload
 	}
 	return v, nil

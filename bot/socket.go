@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,9 +32,9 @@ const (
 	silence = 30 * time.Second
 	// openIn bounds the opening of a socket, once Slack has given its address.
 	openIn = 10 * time.Second
-	// lingers is how long a socket is kept that another one replaces: Slack closes it itself by then.
-	// https://docs.slack.dev/apis/events-api/using-socket-mode#disconnect
-	lingers = 10 * time.Second
+	// lingers is how long a socket is kept that another one replaces: Slack closes it itself by then, some 10 s after it has
+	// said so. https://docs.slack.dev/apis/events-api/using-socket-mode#disconnect
+	lingers = 15 * time.Second
 	// ackWithin bounds the writing of an acknowledgement.
 	ackWithin = time.Second
 	// ackLimit is from how many bytes on Slack takes no notice of an acknowledgement, and says nothing: 20 KB, in which
@@ -107,7 +108,8 @@ type sockets struct {
 type socket struct {
 	*websocket.Conn
 	writing sync.Mutex
-	greeted atomic.Bool // Slack uses it
+	greeted atomic.Bool   // Slack uses it
+	cut     chan struct{} // closed when nothing more can be read from it
 	// over ends when another one has to take its place. It is read from for a while still.
 	over context.Context
 	end  context.CancelFunc
@@ -118,24 +120,31 @@ func (s *sockets) isOpen(n int, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[n] = open
-	any := slices.Contains(s.open[:], true)
-	if any != s.told && s.bot.Connected != nil {
-		s.bot.Connected(any)
+	one := slices.Contains(s.open[:], true)
+	if one != s.told && s.bot.Connected != nil {
+		s.bot.Connected(one)
 	}
-	s.told = any
+	s.told = one
 }
 
 // keep keeps the n-th socket open until ctx ends; it returns nil then. An error is that Slack refuses the token.
 func (s *sockets) keep(ctx context.Context, n int) error {
 	wait := backoff.NewExponentialBackOff()
+	atOnce := true // the next one is opened without a pause
 	for ctx.Err() == nil {
+		begun := time.Now()
 		c, err := s.dial(ctx)
 		if err == nil {
 			s.reading.Go(func() { s.read(ctx, c, n) })
 			<-c.over.Done()
 			s.isOpen(n, false)
-			if c.greeted.Load() {
+			// One that Slack ends as soon as it is open comes with a pause: those that linger would fill up Slack's ten.
+			if time.Since(begun) > lingers {
 				wait.Reset()
+				atOnce = true
+			}
+			if c.greeted.Load() && atOnce {
+				atOnce = false
 				continue
 			}
 		}
@@ -163,6 +172,9 @@ func (s *sockets) dial(ctx context.Context) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := url.Parse(address); err != nil {
+		return nil, errors.New("what Slack gave is no address") // It is a secret.
+	}
 	opening, stop := context.WithTimeout(ctx, openIn)
 	defer stop()
 	// Slack does not put together again an acknowledgement that comes in several frames.
@@ -172,41 +184,31 @@ func (s *sockets) dial(ctx context.Context) (*socket, error) {
 		if resp != nil {
 			err = fmt.Errorf("%w: HTTP status %d", err, resp.StatusCode)
 		}
-		return nil, fmt.Errorf("open a socket: %w", err)
+		return nil, err
 	}
 	conn.SetReadLimit(bodyLimit)
-	c := &socket{Conn: conn}
+	conn.SetCloseHandler(func(int, string) error { return nil }) // The default one ends our acknowledgements too.
+	c := &socket{Conn: conn, cut: make(chan struct{})}
 	c.over, c.end = context.WithCancel(ctx)
 	return c, nil
 }
 
 // read deals with what comes by a socket until it is closed.
 func (s *sockets) read(ctx context.Context, c *socket, n int) {
-	defer context.AfterFunc(ctx, c.goodbye)()
-	defer func() {
-		soon, stop := context.WithTimeout(ctx, commitBudget+ackWithin)
-		defer stop()
-		s.idle(soon) // What came by it is acknowledged on it.
-		c.goodbye()
-	}()
-	alive := func() {
-		if c.over.Err() == nil {
-			_ = c.SetReadDeadline(time.Now().Add(silence))
-		}
-	}
+	s.reading.Go(func() { s.retire(ctx, c) })
+	defer c.end()
+	defer close(c.cut)
+	alive := func() { _ = c.SetReadDeadline(time.Now().Add(silence)) }
 	alive()
-	defer context.AfterFunc(c.over, func() { _ = c.NetConn().SetReadDeadline(time.Now().Add(lingers)) })()
 	c.SetPingHandler(func(text string) error {
 		alive()
-		_ = c.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(ackWithin))
-		return nil
+		return c.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(ackWithin))
 	})
 	for {
 		_, message, err := c.ReadMessage()
 		if err != nil {
 			if c.over.Err() == nil {
 				s.bot.Log.Warn("a socket was cut", "err", err)
-				c.end()
 			}
 			return
 		}
@@ -226,6 +228,9 @@ func (s *sockets) read(ctx context.Context, c *socket, n int) {
 			}
 		case "disconnect":
 			s.bot.Log.Info("Slack replaces a socket", "reason", e.Reason)
+			if !c.greeted.Load() || e.Reason == "too_many_websockets" {
+				return // Slack does not use it.
+			}
 			c.end()
 		case interactive, slashCommand, event:
 			s.deliver(ctx, c, e)
@@ -233,6 +238,20 @@ func (s *sockets) read(ctx context.Context, c *socket, n int) {
 			s.bot.Log.Warn("drop a message of an unknown kind")
 		}
 	}
+}
+
+// retire closes a socket that is over, once Slack does not use it any more and what came by it is answered.
+func (s *sockets) retire(ctx context.Context, c *socket) {
+	<-c.over.Done()
+	select {
+	case <-time.After(lingers):
+	case <-c.cut:
+	case <-ctx.Done():
+	}
+	soon, stop := context.WithTimeout(ctx, commitBudget+ackWithin)
+	defer stop()
+	s.idle(soon)
+	c.goodbye()
 }
 
 // goodbye closes a socket as Slack expects it.
@@ -256,7 +275,10 @@ func (c *socket) ack(envelopeID string, body any) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_ = c.SetWriteDeadline(time.Now().Add(ackWithin))
-	return c.WriteMessage(websocket.TextMessage, text)
+	if err = c.WriteMessage(websocket.TextMessage, text); err != nil {
+		_ = c.Close() // Nothing can be written to it any more.
+	}
+	return err
 }
 
 // tooClose notes that a socket was opened, and says whether it is to be renewed: it is where another one was opened at
@@ -295,6 +317,7 @@ func (s *sockets) deliver(ctx context.Context, c *socket, e envelope) {
 		if answer.ack {
 			if err := c.ack(e.EnvelopeID, answer.body); err != nil {
 				s.bot.Log.Warn("acknowledge", "err", err)
+				answer = answer.unheard()
 			}
 		}
 		s.mu.Lock()

@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 		s.calm.Store(true)
 	}
 	t.Logf("calm, %v after the beginning; %d planned kills have not fallen yet", time.Since(begin).Round(time.Second), missing(suites, all))
-	settle(asking.Wait, suites, tail)
+	settle(t, &asking, suites, tail)
 	for len(spare) > 0 && !t.Failed() {
 		for i := range points {
 			if a := spare[i]; !slices.ContainsFunc(all, func(b *asked) bool { return b.kill == a.kill && suites[b.mode].hasFallen(b) }) {
@@ -119,7 +119,7 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		spare = spare[len(points):]
-		settle(asking.Wait, suites, tail)
+		settle(t, &asking, suites, tail)
 	}
 	for _, s := range suites {
 		for _, a := range s.all {
@@ -171,9 +171,19 @@ func TestFaults(t *testing.T) {
 }
 
 // settle waits until all that was asked has ended, and nobody acts any more.
-func settle(asked func(), suites map[mode]*suite, tail time.Duration) {
-	asked()
+func settle(t *testing.T, asked *sync.WaitGroup, suites map[mode]*suite, tail time.Duration) {
+	t.Helper()
 	until := time.Now().Add(tail)
+	all := make(chan struct{})
+	go func() {
+		defer close(all)
+		asked.Wait()
+	}()
+	select {
+	case <-all:
+	case <-time.After(tail):
+		t.Fatalf("not everything was asked, posted and clicked in %v", tail)
+	}
 	for _, s := range suites {
 		for n := 1; ; n++ {
 			open := s.openOnes()
@@ -181,8 +191,12 @@ func settle(asked func(), suites map[mode]*suite, tail time.Duration) {
 				break
 			}
 			if !s.wait(time.Second) || time.Now().After(until) {
-				s.Errorf("seed %d: not ended: %q", s.seed, open)
-				break
+				for _, a := range s.all {
+					if slices.Contains(open, a.id) {
+						s.Logf("%s: %s\n%s", a, read(s.history(a)), s.logs(a))
+					}
+				}
+				t.Fatalf("seed %d: not ended: %q", s.seed, open)
 			}
 			for _, a := range s.all { // Who is content, and sees the buttons still, clicks again after a while.
 				if n%20 == 0 && s.posted(a) && a.acting.Load() == 0 {

@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuOf is the CPU time of a process, all its threads together; 0 where it has ended. The clock's number is what
+// cpuOf is the CPU time of a process that runs, all its threads together. The clock's number is what
 // clock_getcpuclockid(3) makes of a process ID.
-func cpuOf(pid int) time.Duration {
+func cpuOf(pid int) (time.Duration, error) {
 	const sched = 2
 	var t unix.Timespec
-	_ = unix.ClockGettime(int32(^pid<<3|sched), &t)
-	return time.Duration(t.Nano())
+	err := unix.ClockGettime(int32(^pid<<3|sched), &t)
+	return time.Duration(t.Nano()), err
 }

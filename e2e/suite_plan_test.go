@@ -220,7 +220,7 @@ func plan(seed uint64, n int) (all, spare []*asked) {
 		}
 		all[i] = a
 	}
-	return all[:n], all[n:]
+	return all[:n:n], all[n:]
 }
 
 // times is how many spare requests there are for a point.

@@ -58,8 +58,8 @@ type Config struct {
 	WorkerBuildID  string `env:"TEMPORAL_WORKER_BUILD_ID"`
 	// TaskQueue is the task queue of the workflows and activities.
 	TaskQueue string `env:"TASK_QUEUE" envDefault:"countersign"`
-	// StickyCacheSize is how many workflows a worker keeps in memory between two of their steps: what a worker that has
-	// none left for one reads again is its history. 0 keeps none.
+	// StickyCacheSize is how many workflows a worker keeps in memory between two of their steps. It reads the history again
+	// of one that it did not keep. 0 keeps none.
 	// https://docs.temporal.io/develop/worker-performance#workflow-cache-tuning
 	StickyCacheSize int `env:"STICKY_CACHE_SIZE" envDefault:"1000"`
 	// Approvers are those who may decide a request that names nobody. They may be none.

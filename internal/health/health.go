@@ -5,16 +5,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"sync"
 	"time"
 )
 
 // answerWithin is how long a check may take.
 const answerWithin = 3 * time.Second
+
+// profileMost is how many seconds a profile may take.
+const profileMost = 60
 
 // Health is how the parts of a process do. It is safe for concurrent use; nothing is noted in a nil one.
 type Health struct {
@@ -117,8 +122,15 @@ func (h *Health) Serve(ctx context.Context, l net.Listener) {
 		}
 		_ = json.NewEncoder(w).Encode(r)
 	})
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	for path, serve := range map[string]http.HandlerFunc{"": pprof.Index, "profile": pprof.Profile} {
+		mux.HandleFunc("GET /debug/pprof/"+path, func(w http.ResponseWriter, r *http.Request) {
+			if seconds, _ := strconv.Atoi(r.FormValue("seconds")); seconds > profileMost {
+				http.Error(w, fmt.Sprintf("A profile may take %d seconds.", profileMost), http.StatusBadRequest)
+				return
+			}
+			serve(w, r)
+		})
+	}
 	srv := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for name, value := range map[string]string{

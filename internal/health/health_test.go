@@ -144,7 +144,7 @@ func TestServe(t *testing.T) {
 	for _, no := range []struct {
 		method, path string
 		status       int
-	}{{"POST", "/readyz", 405}, {"GET", "/", 404}, {"GET", "/debug/pprof/trace", 404}, {"GET", "/debug/pprof/cmdline", 404}} {
+	}{{"POST", "/readyz", 405}, {"GET", "/", 404}, {"GET", "/debug/pprof/trace", 404}, {"GET", "/debug/pprof/cmdline", 404}, {"GET", "/debug/pprof/profile?seconds=61", 400}} {
 		if code, _ := ask(no.method, no.path); code != no.status {
 			t.Errorf("%s %s: %d, want %d", no.method, no.path, code, no.status)
 		}
