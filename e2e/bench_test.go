@@ -316,7 +316,7 @@ type server struct {
 	*process
 	killed  atomic.Bool
 	admin   string // URL
-	listens string // URL of the bot's door
+	address string // of the bot's door
 }
 
 // titled finds the title of a request in what is posted.
@@ -398,8 +398,8 @@ func (s *site) start(role string) *server {
 	}
 	p.admin = "http://" + sees(`admin=(\S+)`)
 	if role != "worker" && s.mode == httpMode {
-		p.listens = "http://" + sees(`msg=listening address=(\S+)`) + "/slack/events"
-		s.sim.SetRequestURL(p.listens)
+		p.address = sees(`msg=listening address=(\S+)`)
+		s.sim.SetRequestURL("http://" + p.address + "/slack/events")
 	}
 	sees(`msg=ready`)
 	return p
