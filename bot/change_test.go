@@ -193,6 +193,9 @@ func TestMenuFindsItsReference(t *testing.T) {
 		"deep nesting": {change: func(p map[string]any) {
 			setBlocks(p, json.RawMessage(strings.Repeat("[", 5000)+strings.Repeat("]", 5000)), buttons(p))
 		}, ok: true},
+		"half an emoji": {change: func(p map[string]any) {
+			setBlocks(p, map[string]any{"type": "section", "text": json.RawMessage(`"\ud83d"`)}, buttons(p))
+		}, ok: true},
 		"a menu of another block": {change: func(p map[string]any) { action(p)["block_id"] = "fields" }, quiet: true},
 		"two actions":             {change: func(p map[string]any) { p["actions"] = []any{action(p), action(p)} }},
 		"no option":               {change: func(p map[string]any) { delete(action(p), "selected_option") }},

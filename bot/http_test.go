@@ -529,3 +529,33 @@ func send(t *testing.T, address, body string) int {
 	_ = answer.Body.Close()
 	return answer.StatusCode
 }
+
+// Whose decision is recorded when Slack has stopped waiting for it sees Slack's warning, and is told that it was.
+func TestUnheardByHTTP(t *testing.T) {
+	t.Parallel()
+	slow := &slowTemporal{arrived: make(chan struct{}), release: make(chan struct{})}
+	s := newSlack()
+	b, sealed := newBot(t, s, &slow.fakeTemporal, nil)
+	b.Temporal = slow
+	payload, err := json.Marshal(clicked(bob, "approve", sealed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := url.Values{"payload": {string(payload)}}.Encode()
+	ctx, gone := context.WithCancel(t.Context())
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, EventsPath, strings.NewReader(body))
+	r.Header.Set("Content-Type", formType)
+	sign(r, body, time.Now(), secret)
+	d := newDoor(b, secret)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		d.ServeHTTP(httptest.NewRecorder(), r)
+	}()
+	<-slow.arrived
+	gone()
+	close(slow.release)
+	<-served
+	d.inHand.Wait()
+	says(t, s, []string{"your decision was recorded: approved"})
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -680,4 +681,42 @@ func TestTooClose(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Slack says goodbye while a decision is on its way: it is acknowledged before the socket is closed.
+func TestGoodbyeWithAClickInHand(t *testing.T) {
+	t.Parallel()
+	b, sealed, slow := newSlow(t, newSlack())
+	l := newLine(t)
+	stop := l.serve(t, b)
+	conn := l.next(t, greeting)
+	tell(t, conn, envelopeOf(t, "E1", clicked(bob, "approve", sealed)))
+	<-slow.arrived
+	if err := conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	l.next(t, greeting) // It has read that.
+	close(slow.release)
+	if id := acknowledged(t, conn); id != "E1" || len(slow.completions) != 1 {
+		t.Errorf("acknowledged %q after %d decisions", id, len(slow.completions))
+	}
+	stop()
+}
+
+// Whose decision is recorded after the socket broke sees Slack's warning, and is told that it was.
+func TestUnheardOnASocket(t *testing.T) {
+	t.Parallel()
+	s := newSlack()
+	b, sealed, slow := newSlow(t, s)
+	l := newLine(t)
+	stop := l.serve(t, b)
+	conn := l.next(t, greeting)
+	tell(t, conn, envelopeOf(t, "E1", clicked(bob, "approve", sealed)))
+	<-slow.arrived
+	_ = conn.NetConn().(*net.TCPConn).SetLinger(0)
+	_ = conn.Close()
+	l.next(t, greeting) // It has seen that.
+	close(slow.release)
+	stop()
+	says(t, s, []string{"your decision was recorded: approved"})
 }
