@@ -176,7 +176,7 @@ func (b *bench) growth() {
 	b.figure("actions_per_approval", (b.actions()-actions)/float64(2*b.batches*b.sizes.lives), "actions",
 		"what Temporal counts for an approval by one person, from asking to the closed card")
 	lives := float64(b.batches * b.sizes.lives)
-	b.figure("posts_per_approval", float64(len(few.sim.Calls("chat.postMessage"))-posts)/lives, "calls", "to chat.postMessage: the card, its thread, and who asked")
+	b.figure("posts_per_approval", float64(len(few.sim.Calls("chat.postMessage"))-posts)/lives, "calls", "to chat.postMessage: the card, and two lines in its thread")
 	b.figure("updates_per_approval", float64(len(few.sim.Calls("chat.update"))-updates)/lives, "calls", "to chat.update: the card, closed")
 	low, r, high := median(ratio)
 	b.atMost(1.1, "growth_ratio", r, "ratio", fmt.Sprintf("CPU of bot and worker for an approval with %d open, over that with %d", b.many, b.few))
@@ -278,7 +278,7 @@ func (b *bench) pacing() {
 		return slowest
 	}
 	one := pace(s.rooms[:1])
-	b.atLeast(0.95, "post_pacing_ratio", one, "ratio", fmt.Sprintf("posts a second to one channel over the one that Slack permits, with %d requests at once", b.posts))
+	b.atLeast(0.95, "post_pacing_ratio", one, "ratio", fmt.Sprintf("posts a second to one channel over the one that Slack permits, with %d requests at once: cards, and lines in their threads", b.posts))
 	four := pace(s.rooms[1:])
 	b.atLeast(0.95, "post_pacing_ratio_4", four, "ratio", "the same in the slowest of four channels at once")
 	limited := 0

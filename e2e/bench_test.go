@@ -55,7 +55,7 @@ type sizes struct {
 }
 
 var (
-	full  = sizes{pairs: 22, clicks: 200, concurrency: 16, rate: 3000, burst: 4000, few: 100, many: 10_000, batches: 10, lives: 100, race: 100, posts: 60, starts: 15}
+	full  = sizes{pairs: 24, clicks: 200, concurrency: 16, rate: 3000, burst: 4000, few: 100, many: 10_000, batches: 10, lives: 100, race: 100, posts: 60, starts: 15}
 	brief = sizes{pairs: 1, clicks: 20, concurrency: 4, rate: 20, burst: 40, few: 5, many: 20, batches: 1, lives: 5, race: 10, posts: 5, starts: 1}
 )
 
@@ -308,7 +308,7 @@ type site struct {
 	cards  map[string]chan string    // by title: the references of the cards that are posted
 	closed map[string]chan time.Time // by title: when the cards lost their buttons
 	told   map[string][]string       // by N
-	posts  map[string][]time.Time    // by channel: when cards were posted
+	posts  map[string][]time.Time    // by channel: when messages were posted
 }
 
 // server is a process that serves.
@@ -492,9 +492,11 @@ func (s *site) performed(method string, form url.Values) {
 	value := sealed.FindStringSubmatch(form.Get("blocks"))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if method == "chat.postMessage" {
+		s.posts[form.Get("channel")] = append(s.posts[form.Get("channel")], now)
+	}
 	switch {
 	case method == "chat.postMessage" && value != nil:
-		s.posts[form.Get("channel")] = append(s.posts[form.Get("channel")], now)
 		hand(s.cards, title, value[1])
 	case method == "chat.update" && value == nil:
 		hand(s.closed, title, now)
