@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"countersign/internal/config"
+	"countersign/internal/reference"
 	"countersign/internal/slacksim"
 	"countersign/workflows"
 )
@@ -56,18 +57,13 @@ func (b *bench) hold(n int, activityID string) []held {
 	b.must(w.Start())
 	defer w.Stop()
 	open := make([]held, n)
-	var starting errgroup.Group
-	starting.SetLimit(32)
-	for i := range open {
-		starting.Go(func() error {
-			run, err := b.temporal.ExecuteWorkflow(b.ctx, client.StartWorkflowOptions{TaskQueue: queue}, "held")
-			if err == nil {
-				open[i] = held{run.GetID(), run.GetRunID(), activityID}
-			}
-			return err
-		})
-	}
-	b.must(starting.Wait())
+	b.must(atOnce(32, n, func(i int) error {
+		run, err := b.temporal.ExecuteWorkflow(b.ctx, client.StartWorkflowOptions{TaskQueue: queue}, "held")
+		if err == nil {
+			open[i] = held{run.GetID(), run.GetRunID(), activityID}
+		}
+		return err
+	}))
 	select {
 	case <-all:
 	case <-b.ctx.Done():
@@ -107,16 +103,14 @@ func bare(in io.Reader, out io.Writer) error {
 	}
 	defer c.Close()
 	debug.SetGCPercent(400) // as the bot has it
-	for {
+	for todos := json.NewDecoder(in); ; {
 		var todo struct {
 			All         []held
 			Concurrency int
 		}
-		d := json.NewDecoder(in)
-		if err := d.Decode(&todo); err != nil {
+		if err := todos.Decode(&todo); err != nil {
 			return nil //nolint:nilerr // the bench has ended
 		}
-		in = io.MultiReader(d.Buffered(), in)
 		before, err := cpuOf(os.Getpid())
 		if err != nil {
 			return err
@@ -202,11 +196,11 @@ func (b *bench) newClicker(m mode, rooms int) *clicker {
 	return c
 }
 
-// activityID is that of a real request.
-func (c *clicker) activityID() string {
+// real is the reference of a real request.
+func (c *clicker) real() reference.Reference {
 	ref, err := c.keys.Open(c.from["actions"].([]any)[0].(map[string]any)["value"].(string))
 	c.must(err)
-	return ref.ActivityID
+	return ref
 }
 
 // readyClick is a click that is ready to be sent.
@@ -226,8 +220,7 @@ func (c *clicker) onto(reference string) readyClick {
 
 // prepare makes clicks on held activities.
 func (c *clicker) prepare(all []held) []readyClick {
-	ref, err := c.keys.Open(c.from["actions"].([]any)[0].(map[string]any)["value"].(string))
-	c.must(err)
+	ref := c.real()
 	clicks := make([]readyClick, len(all))
 	for i, h := range all {
 		ref.WorkflowID, ref.RunID, ref.ActivityID = h.WorkflowID, h.RunID, h.ActivityID
@@ -365,7 +358,7 @@ func (b *bench) clicks() {
 	for _, m := range []mode{socketMode, httpMode} {
 		c := b.newClicker(m, 1)
 		c.worker.end()
-		id := c.activityID()
+		id := c.real().ActivityID
 		bareRun := b.startBare(c.env)
 		var over, ratio, rate, limits []float64
 		var profiling sync.WaitGroup

@@ -102,33 +102,39 @@ func (c *clicker) used() time.Duration {
 	return c.cpu(c.bot) + c.cpu(c.worker)
 }
 
+// each is the CPU time, in µs, that bot and worker take for each of n approvals.
+func (c *clicker) each(n int, do func()) float64 {
+	c.Helper()
+	before := c.used()
+	do()
+	return float64((c.used() - before).Microseconds()) / float64(n)
+}
+
+// decided decides approvals and has them closed, some at once, and returns how long each took from the acknowledgement to
+// the closed card.
+func (c *clicker) decided(all []openApproval) []time.Duration {
+	c.Helper()
+	closing := make([]time.Duration, len(all))
+	c.must(atOnce(4, len(all), func(i int) (err error) {
+		closing[i], err = c.decide(all[i])
+		return err
+	}))
+	return closing
+}
+
 // batch has n approvals asked and posted, and then decided by clicks and closed, some at once. It returns the CPU time that
 // bot and worker take for each, in µs, and how long each took from the acknowledgement to the closed card.
 func (c *clicker) batch(n int) (cpu float64, closing []time.Duration) {
 	c.Helper()
-	before := c.used()
-	all, closing := make([]openApproval, n), make([]time.Duration, n)
-	c.must(atOnce(4, n, func(i int) (err error) {
-		all[i], err = c.posted(c.rooms[i%len(c.rooms)])
-		return err
-	}))
-	c.must(atOnce(4, n, func(i int) (err error) {
-		closing[i], err = c.decide(all[i])
-		return err
-	}))
-	return float64((c.used() - before).Microseconds()) / float64(n), closing
-}
-
-// decideAll has approvals that have waited decided and closed, some at once, and returns the CPU time that bot and worker
-// take for each, in µs.
-func (c *clicker) decideAll(all []openApproval) float64 {
-	c.Helper()
-	before := c.used()
-	c.must(atOnce(4, len(all), func(i int) error {
-		_, err := c.decide(all[i])
-		return err
-	}))
-	return float64((c.used() - before).Microseconds()) / float64(len(all))
+	cpu = c.each(n, func() {
+		all := make([]openApproval, n)
+		c.must(atOnce(4, n, func(i int) (err error) {
+			all[i], err = c.posted(c.rooms[i%len(c.rooms)])
+			return err
+		}))
+		closing = c.decided(all)
+	})
+	return cpu, closing
 }
 
 // growth measures what open approvals cost that nobody decides: memory, and the time of those that are decided.
@@ -185,8 +191,8 @@ func (b *bench) growth() {
 	_, us, _ := median(costs)
 	b.figure("approval_cpu_us", us, "µs", "CPU of bot and worker for an approval, from asking to the closed card")
 	n0 := min(len(fresh), len(waiting))
-	b.figure("decide_cpu_us", few.decideAll(fresh[:n0]), "µs", "CPU of bot and worker for a decision and the closed card, where the worker has the workflow in memory")
-	b.figure("decide_cold_cpu_us", many.decideAll(waiting[:n0]), "µs", "the same where it reads its history first, for many others have been open since")
+	b.figure("decide_cpu_us", few.each(n0, func() { few.decided(fresh[:n0]) }), "µs", "CPU of bot and worker for a decision and the closed card, where the worker has the workflow in memory")
+	b.figure("decide_cold_cpu_us", many.each(n0, func() { many.decided(waiting[:n0]) }), "µs", "the same where it reads its history first, for many others have been open since")
 	ms := milliseconds(closing)
 	b.figure("card_close_ms", quantile(ms, 0.5), "ms", "from the acknowledged click to the closed card")
 	b.figure("card_close_p99_ms", quantile(ms, 0.99), "ms", "the same, of the slowest hundredth")

@@ -241,16 +241,22 @@ func milliseconds(all []time.Duration) []float64 {
 	return ms
 }
 
-// actions is how many actions Temporal has counted, of those that Temporal Cloud bills.
-// https://docs.temporal.io/cloud/migrate/estimate-actions
-func (b *bench) actions() (sum float64) {
+// get is what is at a URL.
+func (b *bench) get(url string) []byte {
 	b.Helper()
-	resp, err := http.Get(b.metrics)
+	resp, err := http.Get(url)
 	b.must(err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	b.must(err)
-	lines := regexp.MustCompile(`(?m)^action\{[^}]*\bnamespace="default"[^}]*\} (\S+)$`).FindAllSubmatch(text, -1)
+	return text
+}
+
+// actions is how many actions Temporal has counted, of those that Temporal Cloud bills.
+// https://docs.temporal.io/cloud/migrate/estimate-actions
+func (b *bench) actions() (sum float64) {
+	b.Helper()
+	lines := regexp.MustCompile(`(?m)^action\{[^}]*\bnamespace="default"[^}]*\} (\S+)$`).FindAllSubmatch(b.get(b.metrics), -1)
 	if len(lines) == 0 {
 		b.Fatalf("Temporal counts no actions at %s", b.metrics)
 	}
@@ -325,7 +331,7 @@ var titled = regexp.MustCompile(`Deploy \d{6}`)
 // sealed finds the reference of a card's buttons.
 var sealed = regexp.MustCompile(`"value":"(v1\.[^"]+)"`)
 
-func (b *bench) newSite(m mode, o slacksim.Options, rooms int, env ...string) *site {
+func (b *bench) newSite(m mode, o slacksim.Options, rooms int) *site {
 	b.Helper()
 	app := manifest(b.T, m)
 	o.Commands = commands(app)
@@ -347,12 +353,12 @@ func (b *bench) newSite(m mode, o slacksim.Options, rooms int, env ...string) *s
 	var err error
 	s.keys, err = reference.ParseKeys(key)
 	b.must(err)
-	s.env = append([]string{
+	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + b.TempDir(), "ADMIN_ADDRESS=127.0.0.1:0",
 		"SLACK_BOT_TOKEN=" + slacksim.DefaultBotToken, "SLACK_API_URL=" + s.front.URL + "/api/",
 		"TEMPORAL_ADDRESS=" + b.address, "TASK_QUEUE=" + s.queue, "REFERENCE_KEYS=" + key, "APPROVERS=channel",
 		fmt.Sprint("STICKY_CACHE_SIZE=", cached),
-	}, env...)
+	}
 	if m == httpMode {
 		s.env = append(s.env, "SLACK_SIGNING_SECRET="+slacksim.DefaultSigningSecret, "LISTEN_ADDRESS=127.0.0.1:0")
 	} else {
@@ -373,12 +379,11 @@ func (s *site) start(role string) *server {
 	s.Helper()
 	cmd := exec.Command(shared.binary, role)
 	cmd.Env, cmd.Dir = s.env, s.TempDir()
-	p := &server{process: &process{Cmd: cmd, log: newLines(), ended: make(chan struct{})}}
-	p.Stdout, p.Stderr = p.log, p.log
-	s.must(p.Start())
+	started, err := spawn(cmd)
+	s.must(err)
+	p := &server{process: started}
 	go func() {
-		defer close(p.ended)
-		if _ = p.Wait(); !p.killed.Load() {
+		if <-p.ended; !p.killed.Load() {
 			s.fail(fmt.Errorf("%s ended by itself: %s", role, p.log))
 		}
 	}()
@@ -419,11 +424,7 @@ func (s *site) heap(p *server) float64 {
 	s.Helper()
 	var in float64
 	for range 3 { // What pools hold goes with the second one.
-		resp, err := http.Get(p.admin + "/debug/pprof/heap?gc=1&debug=1")
-		s.must(err)
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		s.must(err)
+		text := s.get(p.admin + "/debug/pprof/heap?gc=1&debug=1")
 		m := regexp.MustCompile(`# HeapAlloc = (\d+)`).FindSubmatch(text)
 		if m == nil {
 			s.Fatalf("no heap in %.500q", text)
@@ -553,15 +554,9 @@ func (s *site) payload() map[string]any {
 
 // with is the payload with another reference, and another response URL.
 func (s *site) with(p map[string]any, reference, told string) map[string]any {
-	action := map[string]any{}
-	for k, v := range p["actions"].([]any)[0].(map[string]any) {
-		action[k] = v
-	}
+	action := maps.Clone(p["actions"].([]any)[0].(map[string]any))
 	action["value"] = reference
-	other := map[string]any{}
-	for k, v := range p {
-		other[k] = v
-	}
+	other := maps.Clone(p)
 	other["actions"], other["response_url"], other["trigger_id"] = []any{action}, s.front.URL+"/told/"+told, told
 	return other
 }
@@ -585,14 +580,9 @@ func (s *site) takes() time.Duration {
 	s.Helper()
 	cmd := exec.Command(shared.binary, "run")
 	cmd.Env, cmd.Dir = s.env, s.TempDir()
-	p := &process{Cmd: cmd, log: newLines(), ended: make(chan struct{})}
-	p.Stdout, p.Stderr = p.log, p.log
 	begin := time.Now()
-	s.must(p.Start())
-	go func() {
-		defer close(p.ended)
-		_ = p.Wait()
-	}()
+	p, err := spawn(cmd)
+	s.must(err)
 	defer p.kill()
 	admin, err := p.log.wait(s.ctx, regexp.MustCompile(`admin=(\S+)`), p.ended)
 	s.must(err)

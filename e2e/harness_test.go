@@ -231,14 +231,8 @@ func (w *world) launch(args []string, env ...string) *process {
 // run starts a program; it ends with the test at the latest.
 func (w *world) run(name string, cmd *exec.Cmd) *process {
 	w.Helper()
-	p := &process{Cmd: cmd, log: newLines(), ended: make(chan struct{})}
-	p.Stdout, p.Stderr = p.log, p.log
-	w.must(p.Start())
-	go func() {
-		defer close(p.ended)
-		_ = p.Wait()
-		p.code = p.ProcessState.ExitCode()
-	}()
+	p, err := spawn(cmd)
+	w.must(err)
 	w.Cleanup(func() {
 		p.kill()
 		if strings.Contains(p.log.String(), "DATA RACE") {
@@ -252,6 +246,21 @@ func (w *world) run(name string, cmd *exec.Cmd) *process {
 		}
 	})
 	return p
+}
+
+// spawn starts a program, and keeps what it prints.
+func spawn(cmd *exec.Cmd) (*process, error) {
+	p := &process{Cmd: cmd, log: newLines(), ended: make(chan struct{})}
+	p.Stdout, p.Stderr = p.log, p.log
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.Wait()
+		p.code = p.ProcessState.ExitCode()
+	}()
+	return p, nil
 }
 
 // kill ends the process as a crash does.

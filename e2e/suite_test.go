@@ -215,23 +215,18 @@ func (s *suite) launch(role, name, way string) (*life, error) {
 	cmd := exec.Command(shared.binary, role)
 	cmd.Dir = s.dir
 	cmd.Env = append(slices.Clone(s.env), "TEMPORAL_ADDRESS="+way, "SLACK_API_URL="+s.front.URL+"/of/"+name+"/api/")
-	l := &life{name: name, process: &process{Cmd: cmd, log: newLines(), ended: make(chan struct{})}}
-	l.Stdout, l.Stderr = l.log, l.log
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over.Load() {
 		return nil, nil
 	}
-	if err := l.Start(); err != nil {
+	p, err := spawn(cmd)
+	if err != nil {
 		return nil, err
 	}
+	l := &life{name: name, process: p}
 	s.lives[name] = l
 	s.ever = append(s.ever, l)
-	go func() {
-		defer close(l.ended)
-		_ = l.Wait()
-		l.code = l.ProcessState.ExitCode()
-	}()
 	go func() {
 		if m, err := l.log.wait(s.ctx, regexp.MustCompile(`msg=listening address=(\S+)`), l.ended); err == nil {
 			s.mu.Lock()

@@ -103,11 +103,8 @@ func start(ctx context.Context, o Options, path, host, port string) (*Server, er
 		args = append(args, "--db-filename", o.DBFile)
 	}
 	if o.UI {
-		if s.UIAddress, err = free(ctx, net.JoinHostPort(host, "0")); err != nil {
-			return nil, err
-		}
-		_, uiPort, err := net.SplitHostPort(s.UIAddress)
-		if err != nil {
+		var uiPort string
+		if s.UIAddress, uiPort, err = freePort(ctx, host); err != nil {
 			return nil, err
 		}
 		args = append(args, "--ui-port", uiPort)
@@ -115,11 +112,7 @@ func start(ctx context.Context, o Options, path, host, port string) (*Server, er
 		args = append(args, "--headless")
 	}
 	if o.Metrics {
-		metrics, err := free(ctx, net.JoinHostPort(host, "0"))
-		if err != nil {
-			return nil, err
-		}
-		_, metricsPort, err := net.SplitHostPort(metrics)
+		metrics, metricsPort, err := freePort(ctx, host)
 		if err != nil {
 			return nil, err
 		}
@@ -141,6 +134,14 @@ func start(ctx context.Context, o Options, path, host, port string) (*Server, er
 		return nil, err
 	}
 	return s, nil
+}
+
+// freePort finds a free port of a host.
+func freePort(ctx context.Context, host string) (address, port string, err error) {
+	if address, err = free(ctx, net.JoinHostPort(host, "0")); err == nil {
+		_, port, err = net.SplitHostPort(address)
+	}
+	return address, port, err
 }
 
 // errEnded says that the server ended before it was ready.
