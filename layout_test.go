@@ -30,12 +30,13 @@ func may() map[string][]string {
 		"internal/config":    {"internal/codec", "internal/reference", "workflows"},
 		"internal/card":      {"workflows"},
 		"internal/cli":       {"internal/record", "workflows"},
-		"internal/slackapi":  {"workflows"},
+		"internal/slackapi":  {"internal/telemetry", "workflows"},
+		"internal/telemetry": {},
 		"internal/record":    {"workflows"},
 		"internal/health":    {},
 		"internal/peers":     {},
-		"bot":                {"internal/card", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
-		"worker":             {"internal/card", "internal/codec", "internal/peers", "internal/record", "internal/reference", "internal/slackapi", "workflows"},
+		"bot":                {"internal/card", "internal/record", "internal/reference", "internal/slackapi", "internal/telemetry", "workflows"},
+		"worker":             {"internal/card", "internal/codec", "internal/peers", "internal/record", "internal/reference", "internal/slackapi", "internal/telemetry", "workflows"},
 	}
 }
 

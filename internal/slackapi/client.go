@@ -60,14 +60,16 @@ type Self struct {
 // Connect asks Slack who api's token is for. HTTP is used for response URLs; its Timeout must be set.
 func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Client, error) {
 	// https://docs.slack.dev/reference/methods/auth.test
-	who, err := api.AuthTestContext(ctx)
+	who, err := call(ctx, "auth.test", api.AuthTestContext)
 	if err != nil {
-		return nil, classify("auth.test", err)
+		return nil, err
 	}
 	self := Self{Team: who.TeamID, UserID: who.UserID, BotID: who.BotID}
 	// https://docs.slack.dev/reference/methods/bots.info
-	bot, err := api.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: who.BotID})
-	if err = classify("bots.info", err); err == nil {
+	bot, err := call(ctx, "bots.info", func(ctx context.Context) (*slack.Bot, error) {
+		return api.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: who.BotID})
+	})
+	if err == nil {
 		self.AppID = bot.AppID
 	} else if AsRefused(err) == nil {
 		return nil, err
@@ -99,8 +101,10 @@ func (c *Client) Self() Self { return c.self }
 // OpenSocket asks Slack, with the app-level token, for the address of a socket. It is a secret, and good for one
 // connection. https://docs.slack.dev/reference/methods/apps.connections.open
 func (c *Client) OpenSocket(ctx context.Context) (address string, err error) {
-	_, address, err = c.api.StartSocketModeContext(ctx)
-	return address, classify("apps.connections.open", err)
+	return call(ctx, "apps.connections.open", func(ctx context.Context) (string, error) {
+		_, address, err := c.api.StartSocketModeContext(ctx)
+		return address, err
+	})
 }
 
 // askAgain is how long it is kept in mind that Slack does not take the token.
@@ -116,8 +120,8 @@ type unauthorized struct {
 // [Client.Update] return the error of kind [Unauthorized] without a call, but for one a minute.
 // https://docs.slack.dev/reference/methods/auth.test
 func (c *Client) Check(ctx context.Context) error {
-	_, err := c.api.AuthTestContext(ctx)
-	return c.noted(classify("auth.test", err))
+	_, err := call(ctx, "auth.test", c.api.AuthTestContext)
+	return c.noted(err)
 }
 
 // noted is err. Whether it says that Slack takes the token, or does not, is kept in mind.
@@ -162,11 +166,18 @@ func (c *Client) Post(ctx context.Context, m Message) (workflows.Card, error) {
 	if m.Thread != "" {
 		opts = append(opts, slack.MsgOptionTS(m.Thread))
 	}
-	channel, ts, err := c.api.PostMessageContext(ctx, m.Channel, opts...)
+	card, err := c.post(ctx, m.Channel, opts)
 	if err != nil {
-		return workflows.Card{}, c.noted(classify("chat.postMessage", err))
+		return workflows.Card{}, c.noted(err)
 	}
-	return workflows.Card{Channel: channel, TS: ts}, nil
+	return card, nil
+}
+
+func (c *Client) post(ctx context.Context, channel string, opts []slack.MsgOption) (workflows.Card, error) {
+	return call(ctx, "chat.postMessage", func(ctx context.Context) (at workflows.Card, err error) {
+		at.Channel, at.TS, err = c.api.PostMessageContext(ctx, channel, opts...)
+		return at, err
+	})
 }
 
 // Find looks for a message of ours by its key, back to since. ok is false where it is not there. m.Channel must be
@@ -179,20 +190,24 @@ func (c *Client) Find(ctx context.Context, m Message, since time.Time) (card wor
 			next string
 		)
 		if m.Thread == "" {
-			var h *slack.GetConversationHistoryResponse
-			h, err = c.api.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
-				ChannelID: m.Channel, Oldest: oldest, Cursor: cursor, Limit: 100, IncludeAllMetadata: true,
+			h, err := call(ctx, "conversations.history", func(ctx context.Context) (*slack.GetConversationHistoryResponse, error) {
+				return c.api.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
+					ChannelID: m.Channel, Oldest: oldest, Cursor: cursor, Limit: 100, IncludeAllMetadata: true,
+				})
 			})
 			if err != nil {
-				return workflows.Card{}, false, classify("conversations.history", err)
+				return workflows.Card{}, false, err
 			}
 			page, next = h.Messages, h.ResponseMetaData.NextCursor
 		} else {
-			page, _, next, err = c.api.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
-				ChannelID: m.Channel, Timestamp: m.Thread, Oldest: oldest, Cursor: cursor, Limit: 100, IncludeAllMetadata: true,
+			page, err = call(ctx, "conversations.replies", func(ctx context.Context) (replies []slack.Message, err error) {
+				replies, _, next, err = c.api.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
+					ChannelID: m.Channel, Timestamp: m.Thread, Oldest: oldest, Cursor: cursor, Limit: 100, IncludeAllMetadata: true,
+				})
+				return replies, err
 			})
 			if err != nil {
-				return workflows.Card{}, false, classify("conversations.replies", err)
+				return workflows.Card{}, false, err
 			}
 		}
 		for _, msg := range page {
@@ -212,32 +227,38 @@ func (c *Client) Update(ctx context.Context, card workflows.Card, text string, b
 	if e := c.refused(); e != nil {
 		return e
 	}
-	_, _, _, err := c.api.UpdateMessageContext(ctx, card.Channel, card.TS, content(text, blocks)...)
-	return c.noted(classify("chat.update", err))
+	_, err := call(ctx, "chat.update", func(ctx context.Context) (string, error) {
+		_, ts, _, err := c.api.UpdateMessageContext(ctx, card.Channel, card.TS, content(text, blocks)...)
+		return ts, err
+	})
+	return c.noted(err)
 }
 
 // Permalink is the address of a message for a browser.
 // https://docs.slack.dev/reference/methods/chat.getPermalink
 func (c *Client) Permalink(ctx context.Context, card workflows.Card) (string, error) {
-	link, err := c.api.GetPermalinkContext(ctx, &slack.PermalinkParameters{Channel: card.Channel, Ts: card.TS})
-	return link, classify("chat.getPermalink", err)
+	return call(ctx, "chat.getPermalink", func(ctx context.Context) (string, error) {
+		return c.api.GetPermalinkContext(ctx, &slack.PermalinkParameters{Channel: card.Channel, Ts: card.TS})
+	})
 }
 
 // DirectMessage opens the direct message with a person and returns its channel ID.
 // https://docs.slack.dev/reference/methods/conversations.open
 func (c *Client) DirectMessage(ctx context.Context, user string) (channel string, err error) {
-	ch, _, _, err := c.api.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}})
-	if err != nil {
-		return "", classify("conversations.open", err)
-	}
-	return ch.ID, nil
+	return call(ctx, "conversations.open", func(ctx context.Context) (string, error) {
+		ch, _, _, err := c.api.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}})
+		if err != nil {
+			return "", err
+		}
+		return ch.ID, nil
+	})
 }
 
 // OpenModal opens a modal for the person whose click gave the trigger, which lives for 3 s.
 // https://docs.slack.dev/reference/methods/views.open
 func (c *Client) OpenModal(ctx context.Context, trigger string, v slack.ModalViewRequest) error {
-	_, err := c.api.OpenViewContext(ctx, trigger, v)
-	return classify("views.open", err)
+	_, err := call(ctx, "views.open", func(ctx context.Context) (*slack.ViewResponse, error) { return c.api.OpenViewContext(ctx, trigger, v) })
+	return err
 }
 
 // PublishHome shows a person the app's home, and returns the hash of what they see now. Where hash is not empty and they
@@ -248,9 +269,9 @@ func (c *Client) PublishHome(ctx context.Context, user, hash string, v slack.Hom
 	if hash != "" {
 		req.Hash = &hash
 	}
-	r, err := c.api.PublishViewContext(ctx, req)
+	r, err := call(ctx, "views.publish", func(ctx context.Context) (*slack.ViewResponse, error) { return c.api.PublishViewContext(ctx, req) })
 	if err != nil {
-		return "", classify("views.publish", err)
+		return "", err
 	}
 	return r.Hash, nil
 }
@@ -259,19 +280,24 @@ func (c *Client) PublishHome(ctx context.Context, user, hash string, v slack.Hom
 // membership in the channel and no rate tier; a response URL works five times within 30 minutes.
 // https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
 func (c *Client) AnswerURL(ctx context.Context, address, text string) error {
-	return classify(methodResponseURL, slack.PostWebhookCustomHTTPContext(ctx, address, c.http, &slack.WebhookMessage{
-		ResponseType: slack.ResponseTypeEphemeral,
-		Text:         text,
-		Blocks:       &slack.Blocks{BlockSet: Said(text)},
-		UnfurlLinks:  new(bool), UnfurlMedia: new(bool),
-	}))
+	_, err := call(ctx, methodResponseURL, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, slack.PostWebhookCustomHTTPContext(ctx, address, c.http, &slack.WebhookMessage{
+			ResponseType: slack.ResponseTypeEphemeral,
+			Text:         text,
+			Blocks:       &slack.Blocks{BlockSet: Said(text)},
+			UnfurlLinks:  new(bool), UnfurlMedia: new(bool),
+		})
+	})
+	return err
 }
 
 // Whisper says text, as mrkdwn, to one person in a channel that they and the app are in.
 // https://docs.slack.dev/reference/methods/chat.postEphemeral
 func (c *Client) Whisper(ctx context.Context, channel, user, text string) error {
-	_, err := c.api.PostEphemeralContext(ctx, channel, user, content(text, Said(text))...)
-	return classify("chat.postEphemeral", err)
+	_, err := call(ctx, "chat.postEphemeral", func(ctx context.Context) (string, error) {
+		return c.api.PostEphemeralContext(ctx, channel, user, content(text, Said(text))...)
+	})
+	return err
 }
 
 // SayDirectly says text, as mrkdwn, to a person in their direct message with the app. It is not idempotent.
@@ -280,9 +306,8 @@ func (c *Client) SayDirectly(ctx context.Context, user, text string) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = c.api.PostMessageContext(ctx, channel,
-		append(content(text, Said(text)), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl())...)
-	return classify("chat.postMessage", err)
+	_, err = c.post(ctx, channel, append(content(text, Said(text)), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl()))
+	return err
 }
 
 // Person is what Slack knows of a person.
@@ -300,9 +325,9 @@ func (p Person) ActiveIn(team string) bool { return !p.Bot && !p.Deactivated && 
 // Person looks a person up, and remembers the answer for a minute. https://docs.slack.dev/reference/methods/users.info
 func (c *Client) Person(ctx context.Context, id string) (Person, error) {
 	return remember(ctx, c, c.people, "person/"+id, id, func(ctx context.Context) (Person, error) {
-		u, err := c.api.GetUserInfoContext(ctx, id)
+		u, err := call(ctx, "users.info", func(ctx context.Context) (*slack.User, error) { return c.api.GetUserInfoContext(ctx, id) })
 		if err != nil {
-			return Person{}, classify("users.info", err)
+			return Person{}, err
 		}
 		return Person{
 			Name:        cmp.Or(u.Profile.DisplayName, u.Profile.RealName, u.Name),
@@ -318,8 +343,9 @@ func (c *Client) Person(ctx context.Context, id string) (Person, error) {
 // https://docs.slack.dev/reference/methods/usergroups.users.list
 func (c *Client) Members(ctx context.Context, group string) ([]string, error) {
 	return remember(ctx, c, c.groups, "group/"+group, group, func(ctx context.Context) ([]string, error) {
-		users, err := c.api.GetUserGroupMembersContext(ctx, group)
-		return users, classify("usergroups.users.list", err)
+		return call(ctx, "usergroups.users.list", func(ctx context.Context) ([]string, error) {
+			return c.api.GetUserGroupMembersContext(ctx, group)
+		})
 	})
 }
 
@@ -333,9 +359,11 @@ type Group struct {
 // change them. https://docs.slack.dev/reference/methods/usergroups.list
 func (c *Client) Groups(ctx context.Context) (map[string]Group, error) {
 	return remember(ctx, c, c.all, "groups", "groups", func(ctx context.Context) (map[string]Group, error) {
-		listed, err := c.api.GetUserGroupsContext(ctx, slack.GetUserGroupsOptionIncludeUsers(true))
+		listed, err := call(ctx, "usergroups.list", func(ctx context.Context) ([]slack.UserGroup, error) {
+			return c.api.GetUserGroupsContext(ctx, slack.GetUserGroupsOptionIncludeUsers(true))
+		})
 		if err != nil {
-			return nil, classify("usergroups.list", err)
+			return nil, err
 		}
 		groups := make(map[string]Group, len(listed))
 		for _, g := range listed {

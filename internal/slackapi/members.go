@@ -17,12 +17,14 @@ func (c *Client) InChannel(ctx context.Context, channel string) ([]string, error
 	return remember(ctx, c, c.groups, "channel/"+channel, "channel/"+channel, func(ctx context.Context) (all []string, err error) {
 		cursor := ""
 		for range pages {
-			var page []string
-			page, cursor, err = c.api.GetUsersInConversationContext(ctx, &slack.GetUsersInConversationParameters{
-				ChannelID: channel, Cursor: cursor, Limit: 999,
+			page, err := call(ctx, "conversations.members", func(ctx context.Context) (page []string, err error) {
+				page, cursor, err = c.api.GetUsersInConversationContext(ctx, &slack.GetUsersInConversationParameters{
+					ChannelID: channel, Cursor: cursor, Limit: 999,
+				})
+				return page, err
 			})
 			if err != nil {
-				return nil, classify("conversations.members", err)
+				return nil, err
 			}
 			if all = append(all, page...); cursor == "" {
 				return all, nil
