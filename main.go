@@ -187,7 +187,12 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 		debug.SetGCPercent(collectAt)
 	}
 	l.Info("starting", "version", release())
-	h, stopHealth, err := serveHealth(ctx, cfg, role, l)
+	seen, err := startTelemetry(ctx, &cfg, l)
+	if err != nil {
+		return err
+	}
+	defer seen.Stop()
+	h, stopHealth, err := serveHealth(ctx, cfg, role, l, seen)
 	if err != nil {
 		return err
 	}
@@ -238,6 +243,9 @@ func serve(ctx context.Context, cfg config.Config, role config.Role, l *slog.Log
 	defer peers.Show(ctx, temporal, cfg.TaskQueue, cfg.ReferenceKeys.IDs(), func(err error) {
 		l.Warn("the workers cannot see this bot's keys, trying again", "err", err)
 	})()
+	if seen.Measures() {
+		go countOpen(ctx, records(temporal, cfg), temporal, l)
+	}
 	b := bot.New(bot.Options{
 		Slack: chat, Temporal: temporal, Records: records(temporal, cfg),
 		Keys: cfg.ReferenceKeys, Team: chat.Self().Team, App: chat.Self().AppID, Requesters: bot.Requesters(cfg.Requesters),

@@ -18,6 +18,7 @@ import (
 	"countersign/internal/health"
 	"countersign/internal/peers"
 	"countersign/internal/slackapi"
+	"countersign/internal/telemetry"
 )
 
 // What a process needs to be ready.
@@ -38,13 +39,20 @@ const (
 
 // serveHealth tells at ADMIN_ADDRESS, if there is one, how the process does. It goes on doing so when ctx ends, until stop
 // is called.
-func serveHealth(ctx context.Context, cfg config.Config, role config.Role, l *slog.Logger) (h *health.Health, stop func(), err error) {
+func serveHealth(ctx context.Context, cfg config.Config, role config.Role, l *slog.Logger, t *telemetry.Telemetry) (h *health.Health, stop func(), err error) {
 	parts := []string{partProcess, partTemporal, partSlack, partKeys}
 	if role != config.Worker && cfg.SlackAppToken != "" {
 		parts = append(parts, partSocket)
 	}
 	h = health.New(l, parts...)
 	context.AfterFunc(ctx, func() { h.Set(partProcess, health.ErrStopping) })
+	telemetry.Ready(func() map[string]bool {
+		parts := map[string]bool{}
+		for part, says := range h.Ready().Parts {
+			parts[part] = says == "ok"
+		}
+		return parts
+	})
 	if cfg.AdminAddress == "" {
 		return h, func() {}, nil
 	}
@@ -54,7 +62,7 @@ func serveHealth(ctx context.Context, cfg config.Config, role config.Role, l *sl
 	}
 	l.Info("listening", "admin", listener.Addr().String())
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	go h.Serve(serving, listener)
+	go h.Serve(serving, listener, t.Metrics)
 	return h, stop, nil
 }
 

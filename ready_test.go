@@ -19,6 +19,7 @@ import (
 
 	"countersign/internal/config"
 	"countersign/internal/health"
+	"countersign/internal/telemetry"
 )
 
 func TestHealthAtATakenAddress(t *testing.T) {
@@ -29,7 +30,7 @@ func TestHealthAtATakenAddress(t *testing.T) {
 	}
 	defer taken.Close()
 	address := taken.Addr().String()
-	_, _, err = serveHealth(t.Context(), config.Config{AdminAddress: address}, config.Run, slog.New(slog.DiscardHandler))
+	_, _, err = serveHealth(t.Context(), config.Config{AdminAddress: address}, config.Run, slog.New(slog.DiscardHandler), &telemetry.Telemetry{})
 	if err == nil || exitCode(err) != 2 || !strings.Contains(err.Error(), "ADMIN_ADDRESS") || !strings.Contains(err.Error(), address) {
 		t.Errorf("serveHealth: %v, want exit code 2, the variable's name and the address", err)
 	}
@@ -41,7 +42,7 @@ func TestHealthIsToldUntilTheEnd(t *testing.T) {
 	defer end()
 	var log bytes.Buffer
 	cfg := config.Config{AdminAddress: "127.0.0.1:0", LogFormat: "json"}
-	h, stop, err := serveHealth(ctx, cfg, config.Run, logger(cfg, &log))
+	h, stop, err := serveHealth(ctx, cfg, config.Run, logger(cfg, &log), &telemetry.Telemetry{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestHealthWithoutAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		var log bytes.Buffer
-		h, stop, err := serveHealth(ctx, config.Config{}, config.Run, logger(config.Config{}, &log))
+		h, stop, err := serveHealth(ctx, config.Config{}, config.Run, logger(config.Config{}, &log), &telemetry.Telemetry{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +156,7 @@ func TestPartsOfAProcess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, stop, err := serveHealth(t.Context(), config.Config{SlackAppToken: tc.token}, tc.role, slog.New(slog.DiscardHandler))
+			h, stop, err := serveHealth(t.Context(), config.Config{SlackAppToken: tc.token}, tc.role, slog.New(slog.DiscardHandler), &telemetry.Telemetry{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,6 +16,7 @@ import (
 	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
+	"countersign/internal/telemetry"
 	"countersign/workflows"
 )
 
@@ -116,6 +117,8 @@ type reply struct {
 	body any
 	// then is done after the reply has gone out; nil: nothing.
 	then func(context.Context)
+	// result is, of a click on a decision or the submission of its form, what came of it, in a word for those who count.
+	result string
 	// missed is done where Slack did not wait for the acknowledgement, and shows a warning; nil: nothing.
 	missed func(context.Context)
 }
@@ -131,6 +134,12 @@ func (r reply) unheard() reply {
 // done is the reply to what needs no answer.
 func done() reply { return reply{ack: true} }
 
+// as is r with that result.
+func (r reply) as(result string) reply {
+	r.result = result
+	return r
+}
+
 // and adds something to do after the reply has gone out.
 func (r reply) and(next func(context.Context)) reply {
 	first := r.then
@@ -145,8 +154,17 @@ func (r reply) and(next func(context.Context)) reply {
 
 // handle deals with one delivery, whichever way it came.
 func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
+	at := time.Now()
 	ctx, stop := context.WithTimeout(ctx, commitBudget)
 	defer stop()
+	r := b.dispatch(ctx, k, payload)
+	if r.result != "" {
+		telemetry.Clicked(ctx, r.result, at)
+	}
+	return r
+}
+
+func (b *Bot) dispatch(ctx context.Context, k kind, payload []byte) reply {
 	switch k {
 	case interactive:
 		i, err := decode(payload, func(i interaction) bool { return i.Type != "" && i.User.ID != "" })
@@ -182,7 +200,7 @@ func (b *Bot) handle(ctx context.Context, k kind, payload []byte) reply {
 			return reply{}
 		}
 		// https://docs.slack.dev/reference/events/app_home_opened
-		if !b.isOfAnotherTeam(e.addressee) && e.Event.Type == "app_home_opened" && e.Event.Tab == "home" && e.Event.User != "" {
+		if !b.isOfAnotherTeam(e.addressee) && e.Event.Type == EventHomeOpened && e.Event.Tab == "home" && e.Event.User != "" {
 			return done().and(func(ctx context.Context) { b.openHome(ctx, e.Event.User) })
 		}
 		return done() // Acknowledged, it is not sent again.

@@ -28,7 +28,7 @@ func (b *Bot) interact(ctx context.Context, i interaction) reply {
 			return b.menu(ctx, i, chosen, sealed)
 		}
 		if i.ofDecision() {
-			return b.tell(ctx, i, i.card(), string(refuseVersion))
+			return b.tell(ctx, i, i.card(), string(refuseVersion)).as(resultRefused)
 		}
 		return b.clickHome(ctx, i)
 	case "view_submission":
@@ -52,13 +52,13 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 	ref, roles, no, checked := b.admit(ctx, i, sealed)
 	switch {
 	case no == refuseOthers:
-		return b.tell(ctx, i, at, "Only "+card.Approvers(ref.Who())+" can decide this request.")
+		return b.tell(ctx, i, at, "Only "+card.Approvers(ref.Who())+" can decide this request.").as(resultRefused)
 	case no != "" && checked:
-		return b.tell(ctx, i, at, string(no))
+		return b.tell(ctx, i, at, string(no)).as(resultRefused)
 	case no != "":
 		r := b.tell(ctx, i, at, string(no))
 		r.ack = false
-		return r
+		return r.as(resultUnchecked)
 	}
 	d := workflows.Decision{
 		Outcome: workflows.Approved, By: person(i), At: time.Now().UTC(), Via: workflows.ViaCard, Roles: roles, Card: at,
@@ -70,15 +70,20 @@ func (b *Bot) click(ctx context.Context, i interaction, action, sealed string) r
 	if action == card.ActionReject {
 		d.Outcome = workflows.Rejected
 	} else if !ref.Offers(d.Option) {
-		return b.tell(ctx, i, at, string(refuseReference))
+		return b.tell(ctx, i, at, string(refuseReference)).as(resultRefused)
 	}
 	switch {
 	case d.Outcome == workflows.Approved && slices.Contains(ref.Approved, d.By.ID):
-		return b.approvedAlready(ctx, i, ref, d)
+		return b.approvedAlready(ctx, i, ref, d).as(resultRepeated)
 	case d.Outcome == workflows.Approved && (ref.Form || i.atHome()), d.Outcome == workflows.Rejected && ref.Reason != workflows.Off:
-		return b.askMore(ctx, i, ref, sealed, action)
+		return b.askMore(ctx, i, ref, sealed, action).as(resultForm)
 	}
 	v := b.decide(ctx, ref, d)
+	return b.answerClick(ctx, i, at, ref, d, v).as(v.result())
+}
+
+// answerClick is the reply to a click of which that has become.
+func (b *Bot) answerClick(ctx context.Context, i interaction, at workflows.Card, ref reference.Reference, d workflows.Decision, v verdict) reply {
 	tell := func(ctx context.Context) { b.whisper(ctx, i, at, said(v, d.Outcome)) }
 	switch {
 	case v.recorded:
@@ -152,9 +157,12 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 		return fault(i, string(refuseReference))
 	}
 	at := workflows.Card{Channel: m.Channel, TS: m.TS}
-	ref, roles, no, _ := b.admit(ctx, i, m.Reference)
-	if no != "" {
-		return fault(i, string(no))
+	ref, roles, no, checked := b.admit(ctx, i, m.Reference)
+	switch {
+	case no != "" && !checked:
+		return fault(i, string(no)).as(resultUnchecked)
+	case no != "":
+		return fault(i, string(no)).as(resultRefused)
 	}
 	d := workflows.Decision{
 		Outcome: workflows.Approved, By: person(i), At: time.Now().UTC(), Via: workflows.ViaCard, Roles: roles, Card: at,
@@ -167,12 +175,17 @@ func (b *Bot) submit(ctx context.Context, i interaction) reply {
 	if d.Option, approves = card.Option(m.Action); !approves {
 		d.Outcome = workflows.Rejected
 	} else if !ref.Offers(d.Option) {
-		return fault(i, string(refuseReference))
+		return fault(i, string(refuseReference)).as(resultRefused)
 	}
 	if r, ok := b.readForm(ctx, i, ref, &d); !ok {
-		return r
+		return r.as(resultInvalid)
 	}
 	v := b.decide(ctx, ref, d)
+	return b.answerForm(i, m, at, ref, d, v).as(v.result())
+}
+
+// answerForm is the reply to a submission of which that has become.
+func (b *Bot) answerForm(i interaction, m modal, at workflows.Card, ref reference.Reference, d workflows.Decision, v verdict) reply {
 	switch {
 	case v.recorded:
 		tell := func(ctx context.Context) { b.whisper(ctx, i, at, said(v, d.Outcome)) }

@@ -22,6 +22,33 @@ const (
 	CommandApproval = "/approval" // asks for an approval, and shows and changes those there are
 )
 
+// EventHomeOpened is what Slack sends where somebody opens the app's home.
+// https://docs.slack.dev/reference/events/app_home_opened
+const EventHomeOpened = "app_home_opened"
+
+// Command is a slash command, as the app's manifest has it and as people see it where they type one.
+// https://docs.slack.dev/reference/app-manifest#slash_commands
+type Command struct {
+	Name        string // with its slash
+	Description string
+	UsageHint   string
+	do          func(*Bot, context.Context, command) reply
+}
+
+// Commands are all slash commands, in the order of the manifest.
+func Commands() []Command {
+	return []Command{
+		{CommandGreet, "Ask for approval to greet somebody", "NAME", (*Bot).greet},
+		{
+			CommandApproval, "Ask for an approval, or see those there are",
+			"[list | show ID | withdraw ID | extend ID 2h | delegate ID @alice | help]", (*Bot).approval,
+		},
+	}
+}
+
+// Events are the events that the app subscribes to, in the order of the manifest.
+func Events() []string { return []string{EventHomeOpened} }
+
 // nameLimit is how long a name may be that is greeted, in characters.
 const nameLimit = 80
 
@@ -30,14 +57,12 @@ const greetUsage = "*/greet NAME* asks for approval to greet somebody in this ch
 
 // command deals with a slash command. Its answer is for the person alone, in the acknowledgement.
 func (b *Bot) command(ctx context.Context, c command) reply {
-	switch c.Command {
-	case CommandGreet:
-		return b.greet(ctx, c)
-	case CommandApproval:
-		return b.approval(ctx, c)
-	default:
-		return answer("I do not know the command " + card.Escape(c.Command, 40) + ". Try " + CommandApproval + " or " + CommandGreet + ".")
+	for _, known := range Commands() {
+		if known.Name == c.Command {
+			return known.do(b, ctx, c)
+		}
 	}
+	return answer("I do not know the command " + card.Escape(c.Command, 40) + ". Try " + CommandApproval + " or " + CommandGreet + ".")
 }
 
 // greet starts a greeting.

@@ -15,6 +15,7 @@ import (
 	"countersign/internal/card"
 	"countersign/internal/record"
 	"countersign/internal/reference"
+	"countersign/internal/telemetry"
 	"countersign/workflows"
 )
 
@@ -58,10 +59,44 @@ type verdict struct {
 	ended record.Activity
 }
 
-// decide records a decision in Temporal, by completing or failing the open activity. Temporal takes one decision and
+// What came of clicks on decisions, for those who count them: the verdicts, and what never came to a decision.
+const (
+	resultForm      = "form"      // a form was opened, whose submission counts by itself
+	resultInvalid   = "invalid"   // a form was not filled in as it has to be, or could not be checked
+	resultRefused   = "refused"   // the person may not, or the button is not good
+	resultUnchecked = "unchecked" // it could not be checked whether they may
+	resultRepeated  = "repeated"  // they had approved already
+)
+
+// result is the verdict in a word.
+func (v verdict) result() string {
+	switch {
+	case v.recorded:
+		return telemetry.Recorded
+	case v.unsure:
+		return "unsure"
+	case v.busy:
+		return "busy"
+	case v.changed:
+		return "changed"
+	case v.late:
+		return "expired"
+	default:
+		return "too_late"
+	}
+}
+
+// decide is try, traced: its span is a part of the trace that the card was posted in.
+func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.Decision) (v verdict) {
+	ctx, done := telemetry.Decide(ctx, ref.Trace, string(d.Outcome), ref.WorkflowID, ref.RunID, ref.ActivityID)
+	defer func() { done(v.result()) }()
+	return b.try(ctx, ref, d)
+}
+
+// try records a decision in Temporal, by completing or failing the open activity. Temporal takes one decision and
 // refuses all others. Where the request goes on with another round, and the same people may decide in it, the decision
 // is recorded there; whoever is refused otherwise learns here how the request ended. It takes as long as ctx lets it.
-func (b *Bot) decide(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
+func (b *Bot) try(ctx context.Context, ref reference.Reference, d workflows.Decision) verdict {
 	if !ref.Until.IsZero() && time.Since(ref.Until) > overdue {
 		if v := b.late(ctx, ref); v.late || v.unsure {
 			return v
@@ -147,7 +182,10 @@ func unanswered(err error) bool {
 }
 
 // commit is the decision: one call.
-func (b *Bot) commit(ctx context.Context, ref reference.Reference, d workflows.Decision, asCompletion bool) error {
+func (b *Bot) commit(ctx context.Context, ref reference.Reference, d workflows.Decision, asCompletion bool) (err error) {
+	// Temporal's SDK does not trace completions.
+	ctx, done := telemetry.Commit(ctx, ref.WorkflowID, ref.RunID, ref.ActivityID)
+	defer func() { done(err) }()
 	var (
 		result  any = d
 		failure error

@@ -188,5 +188,7 @@ func (b *Bot) seal(f record.Found) string {
 
 // reference is the one of a request that is open.
 func (b *Bot) reference(f record.Found) reference.Reference {
-	return reference.Of(b.Records.Namespace, f.WorkflowID, f.RunID, f.ActivityID, f.Round, f.Sum(), f.Counted)
+	ref := reference.Of(b.Records.Namespace, f.WorkflowID, f.RunID, f.ActivityID, f.Round, f.Sum(), f.Counted)
+	ref.Trace = f.Trace
+	return ref
 }

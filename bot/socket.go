@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"countersign/internal/slackapi"
+	"countersign/internal/telemetry"
 )
 
 // Of the library's socketmode package nothing is used: it decodes every message on a card into types of its own, which
@@ -116,11 +117,12 @@ type socket struct {
 }
 
 // isOpen notes whether a socket is open, and tells where that changes whether there is one.
-func (s *sockets) isOpen(n int, open bool) {
+func (s *sockets) isOpen(ctx context.Context, n int, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[n] = open
 	one := slices.Contains(s.open[:], true)
+	telemetry.Sockets(ctx, len(slices.DeleteFunc(slices.Clone(s.open[:]), func(open bool) bool { return !open })))
 	if one != s.told && s.bot.Connected != nil {
 		s.bot.Connected(one)
 	}
@@ -137,7 +139,7 @@ func (s *sockets) keep(ctx context.Context, n int) error {
 		if err == nil {
 			s.reading.Go(func() { s.read(ctx, c, n) })
 			<-c.over.Done()
-			s.isOpen(n, false)
+			s.isOpen(ctx, n, false)
 			// One that Slack ends as soon as it is open comes with a pause: those that linger would fill up Slack's ten.
 			if time.Since(begun) > lingers {
 				wait.Reset()
@@ -221,7 +223,8 @@ func (s *sockets) read(ctx context.Context, c *socket, n int) {
 		case "hello":
 			s.bot.Log.Info("socket connected")
 			c.greeted.Store(true)
-			s.isOpen(n, true)
+			s.isOpen(ctx, n, true)
+			telemetry.SocketOpened(ctx)
 			s.ready()
 			if s.tooClose(n, s.stagger) {
 				s.reading.Go(func() { s.renew(c) })

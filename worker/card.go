@@ -10,6 +10,7 @@ import (
 	"countersign/internal/record"
 	"countersign/internal/reference"
 	"countersign/internal/slackapi"
+	"countersign/internal/telemetry"
 	"countersign/workflows"
 )
 
@@ -93,7 +94,7 @@ func (a *Activities) postCard(ctx context.Context, j *journal, activityID string
 	if at == (workflows.Card{}) {
 		return workflows.Posted{}, err
 	}
-	posted := workflows.Posted{Card: at, Names: a.names(ctx, r)}
+	posted := workflows.Posted{Card: at, Names: a.names(ctx, r), Trace: telemetry.Parent(ctx)}
 	var e error
 	if posted.Permalink, e = a.Slack.Permalink(ctx, at); e != nil {
 		a.Log.Warn("ask for a card's permalink", "channel", at.Channel, "err", e)
@@ -143,7 +144,9 @@ func (a *Activities) seal(ctx context.Context, activityID string, r workflows.Ro
 
 func (a *Activities) reference(ctx context.Context, activityID string, r workflows.Round, counted []string) reference.Reference {
 	info := activity.GetInfo(ctx)
-	return reference.Of(info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, activityID, r, r.Digest(), counted)
+	ref := reference.Of(info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, activityID, r, r.Digest(), counted)
+	ref.Trace = telemetry.Parent(ctx)
+	return ref
 }
 
 func (a *Activities) sealed(ref reference.Reference) (string, error) {

@@ -14,6 +14,7 @@ import (
 	"countersign/internal/card"
 	"countersign/internal/record"
 	"countersign/internal/slackapi"
+	"countersign/internal/telemetry"
 	"countersign/workflows"
 )
 
@@ -54,7 +55,11 @@ func (a *Activities) CloseCard(ctx context.Context, c workflows.Closing) error {
 		at = found
 	}
 	msg := card.Closed(c.Request, c.Result)
-	return a.unlessRefused(c, "close a card", a.Slack.Update(ctx, at, msg.Text, msg.Blocks))
+	err := a.Slack.Update(ctx, at, msg.Text, msg.Blocks)
+	if err == nil {
+		telemetry.CardClosed(ctx, string(c.Result.Outcome), c.Result.EndedAt)
+	}
+	return a.unlessRefused(c, "close a card", err)
 }
 
 // TellRequester says how a request ended: in the card's thread, or, where there is no card or c says so, in a direct

@@ -61,6 +61,8 @@ type Posted struct {
 	Permalink string `json:"permalink,omitempty"`
 	// Names are what the people and groups who may decide are called, by their IDs.
 	Names map[string]string `json:"names,omitempty"`
+	// Trace is the trace that it was posted in, as W3C's traceparent has it; empty where nothing is traced.
+	Trace string `json:"trace,omitempty"`
 }
 
 // CardPosted is the payload of [SignalCardPosted].
@@ -345,7 +347,11 @@ func (a *question) readDecision(why EndDecisionInput) {
 	}
 	before := len(a.r.Decisions)
 	a.r, a.end, a.ended = a.r.After(res)
-	if !a.ended && len(a.r.Decisions) > before {
+	if len(a.r.Decisions) == before {
+		return
+	}
+	a.noteDecision(a.r.Decisions[before])
+	if !a.ended {
 		a.say(Decided)
 	}
 }

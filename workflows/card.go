@@ -121,6 +121,9 @@ func (a *question) know(p Posted) {
 	if p.Names != nil {
 		a.card.Names = p.Names
 	}
+	if p.Trace != "" && a.card.Trace == "" {
+		a.card.Trace = p.Trace
+	}
 }
 
 // mayDraw reports whether the card can be drawn anew now.
@@ -303,6 +306,7 @@ func (a *question) tellDirectly() bool {
 // closeCard has the card show the outcome and the requester told. What is not done within closeWait of the end goes on
 // in a workflow of its own.
 func (a *question) closeCard(c Closing) {
+	a.noteOutcome(c.Result)
 	left := closeWait
 	if !a.endedAt.IsZero() {
 		left = max(closeWait-workflow.Now(a.ctx).Sub(a.endedAt), time.Second)

@@ -25,10 +25,12 @@ type Listed struct {
 	Missing []Role   `json:"missing,omitempty"`
 	Counted []string `json:"counted,omitempty"`
 	// Digest is the hex form of the whole request's [Request.Digest].
-	Digest    string    `json:"digest"`
-	Card      Card      `json:"card,omitzero"`
-	Permalink string    `json:"permalink,omitempty"`
-	AskedAt   time.Time `json:"asked_at"`
+	Digest    string `json:"digest"`
+	Card      Card   `json:"card,omitzero"`
+	Permalink string `json:"permalink,omitempty"`
+	// Trace is [Posted.Trace].
+	Trace   string    `json:"trace,omitempty"`
+	AskedAt time.Time `json:"asked_at"`
 	// Outcome is how it ended, and EndedAt when; empty while it is open. ByDeadline: the deadline made it so.
 	Outcome    Outcome   `json:"outcome,omitempty"`
 	ByDeadline bool      `json:"by_deadline,omitempty"`
@@ -57,7 +59,7 @@ func (r Round) brief() Round {
 func (a *question) listed() Listed {
 	l := Listed{
 		Question: a.name, ActivityID: a.activityID, Round: a.r.brief(), Digest: a.digest,
-		Card: a.card.Card, Permalink: a.card.Permalink, AskedAt: a.askedAt,
+		Card: a.card.Card, Permalink: a.card.Permalink, Trace: a.card.Trace, AskedAt: a.askedAt,
 	}
 	decisions := l.Round.Decisions
 	stands := a.r

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -306,6 +308,16 @@ func jsonSize(v any) int {
 type Card struct {
 	Channel string `json:"channel,omitempty"` // channel ID as Slack answered it (a "D…" for a person)
 	TS      string `json:"ts,omitempty"`      // the message's timestamp, its ID within the channel
+}
+
+// PostedAt is when the message was posted, by Slack's clock; zero where that cannot be read.
+// https://docs.slack.dev/messaging/retrieving-messages#individual_messages
+func (c Card) PostedAt() time.Time {
+	seconds, err := strconv.ParseFloat(c.TS, 64)
+	if err != nil || seconds <= 0 || seconds > math.MaxInt32*2 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(seconds * 1e6)).UTC()
 }
 
 // Person is who decided, as Slack reported the click.

@@ -82,11 +82,16 @@ type Config struct {
 	AllowOutsideDecisions bool `env:"ALLOW_OUTSIDE_DECISIONS" envDefault:"false"`
 	// AdminAddress is host:port to tell at how the process does. Empty means nowhere.
 	AdminAddress string `env:"ADMIN_ADDRESS"`
+	// OpenTelemetry are the OTEL_* variables, for OpenTelemetry to read. Nil in the demo.
+	OpenTelemetry map[string]string `env:"-" json:"-"`
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 	// LogFormat is text or json.
 	LogFormat string `env:"LOG_FORMAT" envDefault:"text"`
 }
+
+// otlpEndpoint is the best known of OpenTelemetry's variables. It may hold a password.
+const otlpEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 const stickyHelp = "write a whole number, 0 or more"
 
@@ -103,6 +108,16 @@ const (
 // not versioned, since nobody would make its version the current one. For a client all that is Slack's or the worker's is
 // ignored.
 func Load(role Role, environ []string, dotenvPath string) (Config, error) {
+	c, err := Read(role, environ, dotenvPath)
+	if err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// Read is Load, but with an error it returns what could be read all the same. A variable of which the error tells has its
+// default then, or is empty, or stands as it is.
+func Read(role Role, environ []string, dotenvPath string) (Config, error) {
 	var f faults
 	vars := merge(environ, dotenvPath, &f)
 	for _, name := range ignored(role) {
@@ -115,12 +130,13 @@ func Load(role Role, environ []string, dotenvPath string) (Config, error) {
 	f.slack(role, vars)
 	f.values(role, &c)
 	c.Temporal = temporal(role, vars, &f)
+	c.OpenTelemetry = openTelemetry(role, vars)
 	f.codec(&c)
 	if role != Demo && role != Client && vars["REFERENCE_KEYS"] == "" {
 		f.add("REFERENCE_KEYS", "is missing", "run `countersign key` and put its output here")
 	}
 	if len(f) > 0 {
-		return Config{}, f.error()
+		return c, f.error()
 	}
 	return c, nil
 }
@@ -144,6 +160,25 @@ func ignored(role Role) []string {
 	default:
 		return nil
 	}
+}
+
+// openTelemetry are the variables whose meaning is OpenTelemetry's.
+// https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+func openTelemetry(role Role, vars map[string]string) map[string]string {
+	if role == Demo || role == Client {
+		return nil
+	}
+	var all map[string]string
+	for name, value := range vars {
+		if !strings.HasPrefix(name, "OTEL_") {
+			continue
+		}
+		if all == nil {
+			all = make(map[string]string)
+		}
+		all[name] = value
+	}
+	return all
 }
 
 // Approvers are the people who may decide.
@@ -464,6 +499,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("PAYLOAD_KEYS", strings.Join(c.PayloadKeys.IDs(), ",")),
 		slog.Bool("ALLOW_OUTSIDE_DECISIONS", c.AllowOutsideDecisions),
 		slog.String("ADMIN_ADDRESS", c.AdminAddress),
+		slog.String(otlpEndpoint, secret(c.OpenTelemetry[otlpEndpoint] != "")),
 		slog.String("LOG_LEVEL", c.LogLevel.String()),
 		slog.String("LOG_FORMAT", c.LogFormat),
 	}

@@ -70,7 +70,8 @@ func TestEveryVariable(t *testing.T) {
 		"TASK_QUEUE=q", "STICKY_CACHE_SIZE=7", "APPROVERS=U1, W2,S3,,channel", "ALLOW_SELF_APPROVAL=true", "ALLOW_GUESTS=1", "ALLOW_APPROVAL_ON_EXPIRY=TRUE",
 		"REQUESTERS=members,U4,S5",
 		"DEADLINE=90m", "REFERENCE_KEYS="+reference.NewKey()+","+reference.NewKey(), "LOG_LEVEL=debug", "LOG_FORMAT=json",
-		"PAYLOAD_KEYS="+reference.NewKey()+", "+reference.NewKey(), "ALLOW_OUTSIDE_DECISIONS=1")
+		"PAYLOAD_KEYS="+reference.NewKey()+", "+reference.NewKey(), "ALLOW_OUTSIDE_DECISIONS=1",
+		"OTEL_SERVICE_NAME=approvals", "OTEL_EXPORTER_OTLP_ENDPOINT=http://secret@collector.example:4318")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +93,7 @@ func TestEveryVariable(t *testing.T) {
 		AllowOutsideDecisions: true,
 		Requesters:            Requesters{Users: []string{"U4"}, Groups: []string{"S5"}, Members: true},
 		Deadline:              90 * time.Minute,
+		OpenTelemetry:         map[string]string{"OTEL_SERVICE_NAME": "approvals", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://secret@collector.example:4318"},
 		LogLevel:              slog.LevelDebug,
 		LogFormat:             "json",
 	}
@@ -451,6 +453,9 @@ func TestExample(t *testing.T) {
 			continue
 		}
 		name := field.Tag.Get("env")
+		if field.Name == "OpenTelemetry" {
+			name = otlpEndpoint
+		}
 		want = append(want, variable{name, field.Tag.Get("envDefault"), missing[name]})
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(variable{})); diff != "" {

@@ -31,6 +31,12 @@ func merge(environ []string, path string, f *faults) map[string]string {
 	return vars
 }
 
+// Variable is the value of a variable that no process needs, and so is none of a Config; empty where it is not set.
+func Variable(name string, environ []string, dotenvPath string) string {
+	var f faults // Load tells them.
+	return merge(environ, dotenvPath, &f)[name]
+}
+
 // dotenv reads the file. The parser's errors show what stands in the file, so they are not used.
 func dotenv(path string, f *faults) map[string]string {
 	const remedy = "each line must be NAME=value, a comment or empty"

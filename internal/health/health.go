@@ -109,9 +109,9 @@ func (h *Health) Ready() Ready {
 }
 
 // Serve answers on l until ctx ends: /healthz with 200 always, /readyz with 200 where all parts do well and 503 where
-// not, and with a [Ready] either way, and /debug/pprof with the profiles of the process, as net/http/pprof does. It asks
-// for no password.
-func (h *Health) Serve(ctx context.Context, l net.Listener) {
+// not, and with a [Ready] either way, /metrics with metrics, where there are any, and /debug/pprof with the profiles of the
+// process, as net/http/pprof does. It asks for no password.
+func (h *Health) Serve(ctx context.Context, l net.Listener, metrics http.Handler) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -122,6 +122,9 @@ func (h *Health) Serve(ctx context.Context, l net.Listener) {
 		}
 		_ = json.NewEncoder(w).Encode(r)
 	})
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
 	for path, serve := range map[string]http.HandlerFunc{"": pprof.Index, "profile": pprof.Profile} {
 		mux.HandleFunc("GET /debug/pprof/"+path, func(w http.ResponseWriter, r *http.Request) {
 			if seconds, _ := strconv.Atoi(r.FormValue("seconds")); seconds > profileMost {

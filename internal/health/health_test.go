@@ -109,7 +109,7 @@ func TestServe(t *testing.T) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		h.Serve(ctx, l)
+		h.Serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("clicks 3\n")) }))
 	}()
 	ask := func(method, path string) (status int, body string) {
 		t.Helper()
@@ -138,6 +138,9 @@ func TestServe(t *testing.T) {
 	readyz(503, Ready{Parts: map[string]string{"slack": "starting"}})
 	if code, body := ask("GET", "/healthz"); code != 200 || body != "ok\n" {
 		t.Errorf("/healthz while it is not ready: %d %q", code, body)
+	}
+	if code, body := ask("GET", "/metrics"); code != 200 || body != "clicks 3\n" {
+		t.Errorf("/metrics: %d %q", code, body)
 	}
 	h.Set("slack", nil)
 	readyz(200, Ready{Ready: true, Parts: map[string]string{"slack": "ok"}})

@@ -48,7 +48,6 @@ type Requests struct {
 // List lists the requests of the deployment, as Temporal's visibility has them: it lags behind.
 // https://docs.temporal.io/visibility
 func (r Reader) List(ctx context.Context) (all Requests, err error) {
-	open := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running'", r.TaskQueue)
 	ended := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus != 'Running' AND CloseTime > '%s'",
 		r.TaskQueue, time.Now().Add(-recently).UTC().Format(time.RFC3339))
 	var (
@@ -57,11 +56,11 @@ func (r Reader) List(ctx context.Context) (all Requests, err error) {
 		unreadRunning, unreadClosed int
 	)
 	both.Go(func() (err error) {
-		running, all.OpenCut, unreadRunning, err = r.scan(ctx, open, LookAtOpen)
+		running, _, all.OpenCut, unreadRunning, err = r.scan(ctx, r.open(), LookAtOpen)
 		return err
 	})
 	both.Go(func() (err error) {
-		closed, all.EndedCut, unreadClosed, err = r.scan(ctx, ended, LookAtEnded)
+		closed, _, all.EndedCut, unreadClosed, err = r.scan(ctx, ended, LookAtEnded)
 		return err
 	})
 	err = both.Wait()
@@ -77,19 +76,25 @@ func (r Reader) List(ctx context.Context) (all Requests, err error) {
 	return all, err
 }
 
-// scan fails where it can decrypt no memo. A few of another key do not keep the others from being listed.
-func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, more bool, unread int, err error) {
+// open is the query for the workflows of the deployment that run.
+func (r Reader) open() string {
+	return fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running'", r.TaskQueue)
+}
+
+// scan reads the memos of the workflows that a query finds, up to about most of them. It fails where it can decrypt no
+// memo. A few of another key do not keep the others from being listed.
+func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, seen int, more bool, unread int, err error) {
 	var first error
-	for seen, token := 0, []byte(nil); ; {
+	for token := []byte(nil); ; {
 		page, err := r.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: r.Namespace, Query: query, PageSize: 500, NextPageToken: token,
 		})
 		if err != nil {
-			return nil, false, 0, err
+			return nil, 0, false, 0, err
 		}
 		for _, w := range page.GetExecutions() {
 			if ctx.Err() != nil { // A codec server may be slow.
-				return nil, false, 0, ctx.Err()
+				return nil, 0, false, 0, ctx.Err()
 			}
 			one, undecoded := r.noting()
 			if all = append(all, one.foundIn(w)...); *undecoded != nil {
@@ -103,7 +108,7 @@ func (r Reader) scan(ctx context.Context, query string, most int) (all []Found, 
 		if len(all) > 0 {
 			first = nil
 		}
-		return all, len(token) > 0, unread, first
+		return all, seen, len(token) > 0, unread, first
 	}
 }
 

@@ -13,6 +13,7 @@ package reference
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,6 +65,8 @@ type Reference struct {
 	// Choices is how many choices there are, one of which an approval takes; 0 means that it takes none, or that the button
 	// is from before this was sealed.
 	Choices int
+	// Trace is the trace that the card was posted in, as W3C's traceparent has it; empty where nothing is traced.
+	Trace string
 	// Digest is the SHA-256 of the request as it was shown.
 	Digest [32]byte
 }
@@ -207,7 +210,12 @@ const (
 	tagGone // once for each
 	tagUntil
 	tagChoices
+	tagTrace // its bytes
 )
+
+// traceBytes is how long a traceparent is: its version, the IDs of the trace and of the span, and flags.
+// https://www.w3.org/TR/trace-context/#traceparent-header
+const traceBytes = 1 + 16 + 8 + 1
 
 func encode(r Reference) []byte {
 	b := make([]byte, 0, MaxLength)
@@ -258,6 +266,9 @@ func encode(r Reference) []byte {
 	}
 	if !r.Until.IsZero() {
 		field(tagUntil, string(binary.AppendVarint(nil, r.Until.Unix())))
+	}
+	if b, err := hex.DecodeString(strings.ReplaceAll(r.Trace, "-", "")); err == nil && len(b) == traceBytes {
+		field(tagTrace, string(b))
 	}
 	if r.Choices > 0 {
 		field(tagChoices, string(binary.AppendUvarint(nil, uint64(r.Choices))))
@@ -342,6 +353,10 @@ func decode(b []byte) (Reference, error) {
 				return Reference{}, ErrMalformed
 			}
 			r.Choices = int(choices)
+		case tagTrace:
+			if len(v) == traceBytes { // Of another form it is of no use, and nothing depends on it.
+				r.Trace = fmt.Sprintf("%x-%x-%x-%x", v[:1], v[1:17], v[17:25], v[25:])
+			}
 		}
 	}
 	return r, nil

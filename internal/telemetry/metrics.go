@@ -68,8 +68,8 @@ func OpenApprovals(ctx context.Context, byChannel map[string]int) {
 }
 
 // Ready has each scrape and export ask for the parts of the process: whether it can work, by part.
-func Ready(parts func() map[string]bool) error {
-	_, err := meter.Int64ObservableGauge("countersign.ready", metric.WithUnit("1"),
+func Ready(parts func() map[string]bool) {
+	_, _ = meter.Int64ObservableGauge("countersign.ready", metric.WithUnit("1"),
 		metric.WithDescription("1 where the part of the process does well, 0 where not, as /readyz says why"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			for part, ok := range parts() {
@@ -81,5 +81,4 @@ func Ready(parts func() map[string]bool) error {
 			}
 			return nil
 		}))
-	return err
 }

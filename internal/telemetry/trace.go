@@ -27,24 +27,34 @@ var parent = propagation.TraceContext{}
 
 const traceparent = "traceparent"
 
-// Parent is the span that ctx has, for [Continue]; empty where nothing is traced.
+// Parent is the span that ctx has, for [Decide]; empty where nothing is traced.
 func Parent(ctx context.Context) string {
 	c := propagation.MapCarrier{}
 	parent.Inject(ctx, c)
 	return c[traceparent]
 }
 
-// Continue is ctx with the span that [Parent] gave as its parent. Anything else changes nothing.
-func Continue(ctx context.Context, of string) context.Context {
+// proceed is ctx with the span that [Parent] gave as its parent. Anything else changes nothing.
+func proceed(ctx context.Context, of string) context.Context {
 	if of == "" {
 		return ctx
 	}
 	return parent.Extract(ctx, propagation.MapCarrier{traceparent: of})
 }
 
-// Span starts a span of ours. end ends it, with the error that it came to.
-func Span(ctx context.Context, name string, kind trace.SpanKind, attrs ...attribute.KeyValue) (_ context.Context, end func(error)) {
-	ctx, s := tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
+// Decide traces a decision that somebody makes about an open activity, as a part of the trace that [Parent] gave; empty: of
+// one of its own. done takes what came of it, in a word.
+func Decide(ctx context.Context, of, outcome, workflowID, runID, activityID string) (_ context.Context, done func(result string)) {
+	ctx, s := tracer.Start(proceed(ctx, of), "Decide:"+outcome, trace.WithSpanKind(trace.SpanKindConsumer), ofActivity(workflowID, runID, activityID))
+	return ctx, func(result string) {
+		s.SetAttributes(attribute.String("countersign.result", result))
+		s.End()
+	}
+}
+
+// Commit traces the completion of an open activity.
+func Commit(ctx context.Context, workflowID, runID, activityID string) (_ context.Context, done func(error)) {
+	ctx, s := tracer.Start(ctx, "CompleteActivity", trace.WithSpanKind(trace.SpanKindClient), ofActivity(workflowID, runID, activityID))
 	return ctx, func(err error) {
 		if err != nil {
 			s.SetStatus(codes.Error, textless(err))
@@ -53,14 +63,16 @@ func Span(ctx context.Context, name string, kind trace.SpanKind, attrs ...attrib
 	}
 }
 
-// OfActivity are the attributes of a span about an open activity, by the names that Temporal's SDK gives them.
-func OfActivity(workflowID, runID, activityID string) []attribute.KeyValue {
-	return []attribute.KeyValue{
+// ofActivity are the attributes of a span about an open activity, by the names that Temporal's SDK gives them.
+func ofActivity(workflowID, runID, activityID string) trace.SpanStartOption {
+	return trace.WithAttributes(
 		attribute.String("temporalWorkflowID", workflowID),
-		attribute.String("temporalRunID", runID),
+		attribute.String(runKey, runID),
 		attribute.String("temporalActivityID", activityID),
-	}
+	)
 }
+
+const runKey = "temporalRunID"
 
 // SlackCall measures a call to Slack, and traces it where it is a part of something that is traced. done takes what came
 // of it, in a word.
@@ -130,7 +142,7 @@ func (s span) SetStatus(code codes.Code, text string) {
 type joined struct{ interceptor.Tracer }
 
 func (j joined) StartSpan(o *interceptor.TracerStartSpanOptions) (interceptor.TracerSpan, error) {
-	if run := o.Tags["temporalRunID"]; o.FromHeader && o.Parent == nil && run != "" {
+	if run := o.Tags[runKey]; o.FromHeader && o.Parent == nil && run != "" {
 		root := context.WithValue(context.Background(), seed{}, run) // It is nobody's child.
 		ctx, s := tracer.Start(root, "Request",
 			trace.WithNewRoot(), trace.WithTimestamp(o.Time))
