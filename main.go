@@ -108,7 +108,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		Short: "Human approvals in Slack for Temporal workflows",
 		Long: `Human approvals in Slack for Temporal workflows.
 
-Without a command it runs the bot and the worker. request, wait, list, show, withdraw and decide need Temporal alone.
+Without a command it runs the bot and the worker. request, wait, list, show, withdraw, decide and audit need Temporal alone.
 Variables come from the environment and from the file .env: see .env.example.
 
 Exit codes: 0 done, or approved; 1 rejected, or an error; 2 something has to be set right first; 3 expired;

@@ -245,7 +245,7 @@ func TestVersion(t *testing.T) {
 func TestCommandsForTemporal(t *testing.T) {
 	t.Chdir(t.TempDir()) // Without a .env file.
 	for _, args := range [][]string{
-		{"request", "--title", "T", "--channel", "C0123456789"}, {"wait", "x"}, {"list"}, {"show", "x"}, {"withdraw", "x"}, {"decide", "x", "--reject", "--reason", "r", "--by", "b"},
+		{"request", "--title", "T", "--channel", "C0123456789"}, {"wait", "x"}, {"list"}, {"show", "x"}, {"withdraw", "x"}, {"decide", "x", "--reject", "--reason", "r", "--by", "b"}, {"audit"},
 	} {
 		t.Run(args[0], func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -66,7 +66,7 @@ type Connect func(ctx context.Context) (c Client, closer func(), err error)
 func Commands(connect Connect, s Streams) []*cobra.Command {
 	return []*cobra.Command{
 		requestCommand(connect, s), waitCommand(connect, s), listCommand(connect, s), showCommand(connect, s),
-		withdrawCommand(connect, s), decideCommand(connect, s),
+		withdrawCommand(connect, s), decideCommand(connect, s), auditCommand(connect, s),
 	}
 }
 

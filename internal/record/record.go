@@ -1,6 +1,6 @@
-// Package record reads from Temporal what has become of requests: of one by its open activity (record.go), and of those
-// that a workflow's memo or a list shows (list.go). Temporal's answer to a completion that came too late is "not found",
-// which never says why; this package finds out.
+// Package record reads from Temporal what has become of requests: of one by its open activity (record.go), of those that
+// a workflow's memo or a list shows (list.go), and of all, for an audit (audit.go). Temporal's answer to a completion that
+// came too late is "not found", which never says why; this package finds out.
 package record
 
 import (
@@ -149,6 +149,9 @@ type Activity struct {
 	WorkflowClosed bool
 	// Card is where the request's card was posted; where the history was read, and says so.
 	Card workflows.Card
+	// DecidedIn are the numbers of the rounds that the request's decisions were made in, one for each, 0 where the history
+	// does not tell; where it was read.
+	DecidedIn []int
 
 	heartbeat *commonpb.Payloads
 	data      converter.DataConverter
@@ -248,16 +251,24 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 		q, _, _, ok := workflows.SplitActivityID(activityID)
 		return ok && q == question
 	}
-	finish := func(e *historypb.HistoryEvent, of int64, value any, err error) {
+	decided := func(in int) {
+		for len(a.DecidedIn) < len(a.Round.Decisions) {
+			a.DecidedIn = append(a.DecidedIn, in)
+		}
+	}
+	// Ends of other activities are not decoded: they may be encrypted with a key that is nobody's here.
+	finish := func(e *historypb.HistoryEvent, of int64, said func() (any, error)) {
 		if scheduled == 0 || of != scheduled {
 			return
 		}
+		value, err := said()
 		res, answered := a.Round.Ended(value, err, end, e.GetEventTime().AsTime())
 		if !answered {
 			res.Decisions, res.Changes = a.Round.Decisions, a.Round.Changes
 			a.State, a.Result = Ended, res
 			return
 		}
+		number := a.Round.Number
 		next, result, ended := a.Round.After(res)
 		if !ended && end.Outcome != "" && end.Outcome != workflows.Changed {
 			// A decision came first, one of several that are wanted: the workflow ends the request all the same.
@@ -266,6 +277,7 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 		if a.Round, a.State = next, Between; ended {
 			a.State, a.Result = Ended, result
 		}
+		decided(number)
 	}
 	r, unread := r.noting()
 	for events.HasNext() {
@@ -280,6 +292,7 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 			if of(s.GetActivityId()) {
 				scheduled, a.State, a.ID, end = e.GetEventId(), Deciding, s.GetActivityId(), workflows.EndDecisionInput{}
 				a.Round = input[workflows.Round](r, s.GetInput())
+				decided(0)
 				asked = asked || activityID == "" || a.ID == activityID
 			}
 			switch s.GetActivityType().GetName() {
@@ -302,22 +315,24 @@ func (r Reader) readEvents(events client.HistoryEventIterator, question, activit
 				posted(input[workflows.Posted](r, c.GetResult()))
 				break
 			}
-			v, err := r.value(c.GetResult())
-			finish(e, c.GetScheduledEventId(), v, err)
+			finish(e, c.GetScheduledEventId(), func() (any, error) { return r.value(c.GetResult()) })
 		case e.GetWorkflowExecutionSignaledEventAttributes() != nil:
 			s := e.GetWorkflowExecutionSignaledEventAttributes()
-			if p := input[workflows.CardPosted](r, s.GetInput()); s.GetSignalName() == workflows.SignalCardPosted && of(p.ActivityID) {
+			if s.GetSignalName() != workflows.SignalCardPosted {
+				break
+			}
+			if p := input[workflows.CardPosted](r, s.GetInput()); of(p.ActivityID) {
 				posted(p.Posted)
 			}
 		case e.GetActivityTaskFailedEventAttributes() != nil:
 			f := e.GetActivityTaskFailedEventAttributes()
-			finish(e, f.GetScheduledEventId(), nil, r.failure(f.GetFailure()))
+			finish(e, f.GetScheduledEventId(), func() (any, error) { return nil, r.failure(f.GetFailure()) })
 		case e.GetActivityTaskTimedOutEventAttributes() != nil:
 			t := e.GetActivityTaskTimedOutEventAttributes()
-			finish(e, t.GetScheduledEventId(), nil, r.failure(t.GetFailure()))
+			finish(e, t.GetScheduledEventId(), func() (any, error) { return nil, r.failure(t.GetFailure()) })
 		case e.GetActivityTaskCanceledEventAttributes() != nil:
 			c := e.GetActivityTaskCanceledEventAttributes()
-			finish(e, c.GetScheduledEventId(), nil, r.canceled(c.GetDetails()))
+			finish(e, c.GetScheduledEventId(), func() (any, error) { return nil, r.canceled(c.GetDetails()) })
 		}
 	}
 	if *unread != nil {

@@ -69,7 +69,7 @@ func OpenApprovals(ctx context.Context, byChannel map[string]int) {
 
 // Ready has each scrape and export ask for the parts of the process: whether it can work, by part.
 func Ready(parts func() map[string]bool) {
-	_, _ = meter.Int64ObservableGauge("countersign.ready", metric.WithUnit("1"),
+	_, _ = meter.Int64ObservableGauge("countersign.ready",
 		metric.WithDescription("1 where the part of the process does well, 0 where not, as /readyz says why"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			for part, ok := range parts() {
