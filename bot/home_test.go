@@ -951,3 +951,12 @@ func TestTurnWhileDrawing(t *testing.T) {
 		}
 	})
 }
+
+// A decision in the home is in the trace that the card was posted in.
+func TestHomeIsTraced(t *testing.T) {
+	t.Parallel()
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	if got := (&Bot{}).reference(record.Found{Listed: workflows.Listed{Trace: trace}}).Trace; got != trace {
+		t.Errorf("the reference has the trace %q, want %q", got, trace)
+	}
+}

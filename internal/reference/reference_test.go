@@ -52,6 +52,7 @@ func TestRoundTrip(t *testing.T) {
 		"no reason wanted": {Reason: workflows.Off},
 		"a form":           {Form: true},
 		"guests":           {AllowGuests: true},
+		"a trace":          {Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 		"one choice":       {Choices: 1},
 		"all choices":      {Choices: workflows.MaxChoices},
 		"odd IDs": {
@@ -670,5 +671,18 @@ func TestUnmarshalText(t *testing.T) {
 	}
 	if err := keys.UnmarshalText([]byte("x")); err == nil || len(keys.IDs()) != 1 {
 		t.Errorf("a malformed text gives %v, and keys %v", err, &keys)
+	}
+}
+
+// Nothing depends on a trace: one of another form is no reason to refuse a click.
+func TestTraceOfAnotherForm(t *testing.T) {
+	t.Parallel()
+	if r, err := decode([]byte{tagTrace, 2, 1, 2}); err != nil || r.Trace != "" {
+		t.Errorf("it is read as %q (%v)", r.Trace, err)
+	}
+	for _, trace := range []string{"", "x", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", "zz-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
+		if r, err := decode(encode(Reference{Trace: trace})); err != nil || r.Trace != "" {
+			t.Errorf("%q is sealed, and read as %q (%v)", trace, r.Trace, err)
+		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -70,8 +69,8 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 			// Metrics of two processes that are pushed must not be taken for one's.
 			attribute.String("service.instance.id", rand.Text())),
 		resource.WithFromEnv())
-	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
-		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES cannot be read: write name=value, separated by commas: %w", err)
+	if err != nil { // The rest of it is there.
+		o.Log.Warn("what is exported does not have all that it should say of this process: see OTEL_RESOURCE_ATTRIBUTES", "err", err)
 	}
 	if err := t.measure(ctx, who, o.Scrape); err != nil {
 		return nil, err
