@@ -78,14 +78,11 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
 		return err
 	}
 	sim := slacksim.New(slacksim.Options{
-		BaseURL: "http://" + page.Addr().String(),
-		Commands: []slacksim.Command{
-			{Name: bot.CommandGreet, Description: "Ask for approval to greet somebody", UsageHint: "NAME"},
-			{Name: bot.CommandApproval, Description: "Ask for an approval, or see those there are", UsageHint: "[list | show ID | withdraw ID | extend ID 2h | delegate ID @alice | help]"},
-		},
+		BaseURL:   "http://" + page.Addr().String(),
+		Commands:  standInCommands(),
 		Links:     []slacksim.Link{{Text: "Temporal's web UI", URL: temporalUI}},
 		RateLimit: true,
-		// As docs/manifest-socket.yaml has it: nobody can write to the app.
+		// As the manifest has it: nobody can write to the app.
 		ReadOnlyDM: true,
 		Trace:      trace(cfg, temporalUI),
 	})
@@ -110,6 +107,14 @@ func demo(ctx context.Context, cfg config.Config, address string, stdout, stderr
   Type /greet World as alice, or /approval; then be bob or carol, and click. Ctrl-C ends it all.
 `, page.Addr(), temporalUI, cfg.Temporal.HostPort, cfg.TaskQueue)
 	})
+}
+
+// standInCommands are the app's commands for the stand-in.
+func standInCommands() (all []slacksim.Command) {
+	for _, c := range bot.Commands() {
+		all = append(all, slacksim.Command{Name: c.Name, Description: c.Description, UsageHint: c.UsageHint})
+	}
+	return all
 }
 
 // trace tells the page which workflow a delivery or a call belongs to, with a link into Temporal's web UI at ui.

@@ -27,6 +27,7 @@ func may() map[string][]string {
 		"internal/reference": {"workflows"},
 		"internal/devserver": {},
 		"internal/codec":     {"internal/reference"},
+		"internal/doctor":    {"internal/config", "internal/peers", "internal/slackapi"},
 		"internal/config":    {"internal/codec", "internal/reference", "workflows"},
 		"internal/card":      {"workflows"},
 		"internal/cli":       {"internal/record", "workflows"},

@@ -135,6 +135,11 @@ Exit codes: 0 done, or approved; 1 rejected, or an error; 2 something has to be 
 			Example: "  countersign worker",
 		},
 		demoCommand(environ, stdout, stderr),
+		doctorCommand(environ, stdout),
+		setupCommand(environ, os.Stdin, stdout, func(ctx context.Context, environ []string) error {
+			return checkup(ctx, environ, checkupFlags{role: "run"}, stdout)
+		}),
+		manifestCommand(stdout),
 		&cobra.Command{
 			Use: "key", Short: "Print a fresh key for REFERENCE_KEYS or PAYLOAD_KEYS", Args: noArgs,
 			Example: `  echo "REFERENCE_KEYS=$(countersign key)" >> .env`,

@@ -155,7 +155,8 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"run", "bot", "worker", "demo", "key", "request", "wait", "list", "show", "withdraw", "decide", "version", "completion",
+		"run", "bot", "worker", "demo", "key", "request", "wait", "list", "show", "withdraw", "decide", "audit", "version", "completion",
+		"setup", "manifest", "doctor",
 	} {
 		if !strings.Contains(stdout.String(), "\n  "+want+" ") {
 			t.Errorf("the help lacks %q:\n%s", want, &stdout)

@@ -82,30 +82,56 @@ func (w *Watch) AsWorker(ctx context.Context, t Temporal) (wrong string, err err
 	return "", err
 }
 
-// polling are the keys of those who poll for activities. Who does not name any, a worker of another program say, is left
-// out.
-func (w *Watch) polling(ctx context.Context, t Temporal, taskQueue string) (all [][]string, err error) {
-	r, err := t.DescribeTaskQueue(ctx, taskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
+// Poller is who polls a task queue, or did so some minutes ago.
+type Poller struct {
+	Identity string
+	Keys     []string  // their IDs; none of who does not name any, a worker of another program say
+	Polled   time.Time // when they last began to, by the server's clock; a poll lasts a minute
+	BuildID  string    // as which version of a Worker Deployment they poll; empty: none
+}
+
+// Polling lists who polls a task queue for tasks of a kind.
+func Polling(ctx context.Context, t Temporal, taskQueue string, kind enumspb.TaskQueueType) ([]Poller, error) {
+	r, err := t.DescribeTaskQueue(ctx, taskQueue, kind)
 	if err != nil {
 		return nil, fmt.Errorf("look up who polls the task queue %s: %w", taskQueue, err)
+	}
+	var all []Poller
+	for _, p := range r.GetPollers() {
+		who := Poller{Identity: p.GetIdentity(), Polled: p.GetLastAccessTime().AsTime()}
+		if o := p.GetDeploymentOptions(); o.GetWorkerVersioningMode() == enumspb.WORKER_VERSIONING_MODE_VERSIONED {
+			who.BuildID = o.GetBuildId()
+		}
+		if m := identity.FindStringSubmatch(who.Identity); m != nil {
+			who.Keys = strings.Split(m[1], ",")
+		}
+		all = append(all, who)
+	}
+	return all, nil
+}
+
+// polling are the keys of those who poll for activities. Who does not name any is left out.
+func (w *Watch) polling(ctx context.Context, t Temporal, taskQueue string) (all [][]string, err error) {
+	pollers, err := Polling(ctx, t, taskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
+	if err != nil {
+		return nil, err
 	}
 	if w.seen == nil {
 		w.seen = make(map[string]sighting)
 	}
-	for _, p := range r.GetPollers() {
-		m := identity.FindStringSubmatch(p.GetIdentity())
-		if m == nil {
+	for _, p := range pollers {
+		if len(p.Keys) == 0 {
 			continue
 		}
-		name, polled := taskQueue+" "+p.GetIdentity(), p.GetLastAccessTime().AsTime()
+		name := taskQueue + " " + p.Identity
 		s, known := w.seen[name]
-		if known && polled.After(s.polled) {
+		if known && p.Polled.After(s.polled) {
 			s.moved = time.Now()
 		}
-		s.polled = polled
+		s.polled = p.Polled
 		w.seen[name] = s
 		if !s.moved.IsZero() && time.Since(s.moved) < gone {
-			all = append(all, strings.Split(m[1], ","))
+			all = append(all, p.Keys)
 		}
 	}
 	return all, nil

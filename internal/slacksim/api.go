@@ -79,16 +79,18 @@ type reply map[string]any
 
 // method is one method of the Web API.
 type method struct {
-	scope string // that the bot token needs, or empty
-	app   bool   // takes the app-level token, not the bot token
-	form  bool   // takes no JSON body
-	call  func(s *Server, a Args) (reply, error)
+	scope  string // that the bot token needs, or empty
+	app    bool   // takes the app-level token, not the bot token
+	config bool   // takes an app configuration token, not the bot token
+	form   bool   // takes no JSON body
+	call   func(s *Server, a Args) (reply, error)
 }
 
 func methods() map[string]method {
 	return map[string]method{
 		"auth.test":             {call: (*Server).authTest},
 		"apps.connections.open": {app: true},
+		"apps.manifest.export":  {config: true, call: (*Server).appsManifestExport},
 		"bots.info":             {scope: "users:read", form: true, call: (*Server).botsInfo},
 		"chat.postMessage":      {scope: "chat:write", call: (*Server).chatPostMessage},
 		"chat.update":           {scope: "chat:write", call: (*Server).chatUpdate},
@@ -99,6 +101,7 @@ func methods() map[string]method {
 		"conversations.info":    {form: true, call: (*Server).conversationsInfo},
 		"conversations.members": {form: true, call: (*Server).conversationsMembers},
 		"conversations.open":    {call: (*Server).conversationsOpen},
+		"users.conversations":   {form: true, call: (*Server).usersConversations},
 		"users.info":            {scope: "users:read", form: true, call: (*Server).usersInfo},
 		"usergroups.list":       {scope: "usergroups:read", form: true, call: (*Server).usergroupsList},
 		"usergroups.users.list": {scope: "usergroups:read", form: true, call: (*Server).usergroupsUsersList},
@@ -118,6 +121,10 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("unreadable web api call", "method", name, "err", err)
 		writeJSON(w, http.StatusOK, reply{"ok": false, "error": "invalid_json"})
 		return
+	}
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
+	if token != "" && token == s.botToken() {
+		w.Header().Set("X-OAuth-Scopes", strings.Join(s.Scopes(), ","))
 	}
 	host := strings.Replace(baseURL(r), "http", "ws", 1)
 	s.answer(w, r, name, args, func() (int, any) {
@@ -183,11 +190,11 @@ func (s *Server) authorize(m method, token string) error {
 		return &apiError{code: "not_authed"}
 	case token == s.opts.BotToken && s.revoked:
 		return &apiError{code: "token_revoked"}
-	case m.app && token == s.opts.AppToken:
+	case m.app && token == s.opts.AppToken, m.config && token == s.configToken:
 		return nil
-	case !m.app && token == s.opts.BotToken:
+	case !m.app && !m.config && token == s.opts.BotToken:
 		return s.need(m.scope)
-	case token == s.opts.AppToken || token == s.opts.BotToken:
+	case token == s.opts.AppToken || token == s.opts.BotToken || token == s.configToken:
 		return &apiError{code: "not_allowed_token_type"}
 	}
 	return &apiError{code: "invalid_auth"}

@@ -14,3 +14,20 @@ func (s *Server) authTest(Args) (reply, error) {
 		"is_enterprise_install": false,
 	}, nil
 }
+
+// botToken is the token whose scopes Slack names in the headers of its answers.
+// See https://docs.slack.dev/reference/methods/auth.test.
+func (s *Server) botToken() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opts.BotToken
+}
+
+// appsManifestExport gives the manifest of the app, to an app configuration token.
+// See https://docs.slack.dev/reference/methods/apps.manifest.export.
+func (s *Server) appsManifestExport(a Args) (reply, error) {
+	if a.String("app_id") != AppID {
+		return nil, &apiError{code: "invalid_app_id"}
+	}
+	return reply{"manifest": s.manifest}, nil
+}

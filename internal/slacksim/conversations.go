@@ -134,6 +134,48 @@ func (s *Server) conversationsInfo(a Args) (reply, error) {
 	return reply{"channel": s.wireChannel(c)}, nil
 }
 
+// usersConversations lists the channels that the app is in; of public and private ones each kind needs its scope.
+// See https://docs.slack.dev/reference/methods/users.conversations.
+func (s *Server) usersConversations(a Args) (reply, error) {
+	kinds := strings.Split(a.String("types"), ",")
+	if a.String("types") == "" {
+		kinds = []string{"public_channel"}
+	}
+	needs := map[string]string{"public_channel": "channels:read", "private_channel": "groups:read"}
+	for _, kind := range kinds {
+		if needs[kind] == "" {
+			return nil, &apiError{code: "invalid_types"}
+		}
+		if err := s.need(needs[kind]); err != nil {
+			return nil, err
+		}
+	}
+	limit, start, err := paging(a, 100)
+	if err != nil {
+		return nil, err
+	}
+	channels, next := []any{}, ""
+	for _, c := range s.channels {
+		kind := "public_channel"
+		if c.Private {
+			kind = "private_channel"
+		}
+		switch {
+		case c.DM || !c.has(BotUserID) || !slices.Contains(kinds, kind) || c.Archived && a.bool("exclude_archived"):
+		case start != "" && c.ID != start:
+		case len(channels) == limit:
+			next = cursor(c.ID)
+		default:
+			start = ""
+			channels = append(channels, s.wireChannel(c))
+		}
+		if next != "" {
+			break
+		}
+	}
+	return reply{"channels": channels, "response_metadata": map[string]any{"next_cursor": next}}, nil
+}
+
 // conversationsMembers lists who is in a channel.
 // See https://docs.slack.dev/reference/methods/conversations.members.
 func (s *Server) conversationsMembers(a Args) (reply, error) {

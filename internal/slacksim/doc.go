@@ -5,9 +5,9 @@
 //
 // A Server is an http.Handler. Under /api/ it answers the Web API in Slack's wire format, with Slack's error strings
 // and limits; there is one file per group of methods, and each method links Slack's page for it: auth.go, chat.go,
-// conversations.go, users.go, usergroups.go, views.go, and apps.connections.open in socket.go. Methods that are not
-// there answer unknown_method. blocks.go and elements.go hold the rules of Block Kit, inputs.go what inputs hold,
-// response.go the response URLs.
+// conversations.go, users.go, usergroups.go, views.go; apps.manifest.export is in auth.go, and apps.connections.open in
+// socket.go. Methods that are not there answer unknown_method. blocks.go and elements.go hold the rules of Block Kit,
+// inputs.go what inputs hold, response.go the response URLs.
 //
 // Commands, clicks, submissions and events reach the app by Socket Mode (socket.go), or by signed POSTs if there is a
 // Request URL (delivery.go). Each is a Delivery. It has 3 s to be acknowledged and is never sent again, but for

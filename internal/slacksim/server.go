@@ -18,7 +18,7 @@ import (
 // The defaults of Options, for programs that are pointed at a stand-in.
 const (
 	DefaultBotToken      = "xoxb-sim-token"
-	DefaultAppToken      = "xapp-sim-token"
+	DefaultAppToken      = "xapp-1-" + AppID + "-1-sim"
 	DefaultSigningSecret = "sim-signing-secret"
 )
 
@@ -95,8 +95,11 @@ type Server struct {
 	requestURL string
 	revoked    bool
 	scopes     []string
-	lastID     int64
-	lastTS     int64
+
+	configToken string
+	manifest    any
+	lastID      int64
+	lastTS      int64
 
 	users    []*User
 	channels []*Channel
@@ -252,7 +255,7 @@ func (s *Server) Scopes() []string {
 }
 
 // SetSkew has Slack's clock go before real time by d, or after it where d is negative. The timestamps of messages and of
-// signatures are off by it.
+// signatures, and the dates of answers, are off by it.
 func (s *Server) SetSkew(d time.Duration) { s.skew.Store(int64(d)) }
 
 // now is the time by Slack's clock.
@@ -270,6 +273,20 @@ func (s *Server) Reinstall(botToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opts.BotToken, s.revoked = botToken, false
+}
+
+// SetAppToken replaces the app-level token, with one of another app for instance.
+func (s *Server) SetAppToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.AppToken = token
+}
+
+// SetManifest has apps.manifest.export answer with the manifest, which becomes JSON, to that app configuration token.
+func (s *Server) SetManifest(configToken string, manifest any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.configToken, s.manifest = configToken, manifest
 }
 
 // RevokeToken makes every later call with the bot token fail with token_revoked, until [Server.Reinstall].
