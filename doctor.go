@@ -40,7 +40,7 @@ func doctorCommand(environ []string, stdout io.Writer) *cobra.Command {
 With SLACK_CONFIG_TOKEN, an app configuration token (xoxe.xoxp-…) from https://api.slack.com/apps, it looks at the app's
 manifest too.
 
-Exit codes: 0 nothing failed; 1 something failed; 2 a flag is wrong.`,
+Exit codes: 0 nothing failed; 1 something failed; 2 a flag is wrong; 130 interrupted.`,
 		Example: `  countersign doctor
   countersign doctor --channel C0123456789 --url https://countersign.example.com
   countersign doctor --role worker --json`,
