@@ -8,7 +8,15 @@ GOVULNCHECK  := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: build test check bench vuln screenshots fuzz faults
+# The tools of what is in deploy/, and of the release. They are large: to build them takes minutes, once.
+HELM            := go run helm.sh/helm/v4/cmd/helm@v4.3.1
+KUBECTLVALIDATE := go run sigs.k8s.io/kubectl-validate@v0.0.4
+PROMTOOL        := go run github.com/prometheus/prometheus/cmd/promtool@v0.316.0
+ACTIONLINT      := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+GORELEASER      := go run github.com/goreleaser/goreleaser/v2@v2.15.1
+CHART           := deploy/helm/countersign
+
+.PHONY: build test check deploy-check bench vuln screenshots fuzz faults
 
 # What `countersign version` says that the binary is.
 STAMP ?= $(shell git describe --tags --always --dirty 2>/dev/null)
@@ -26,6 +34,19 @@ check: ## format, static checks, tidiness
 	$(STATICCHECK) ./...
 	$(WORKFLOWCHECK) ./...
 	go mod tidy -diff
+
+deploy-check: ## the chart, the alerts, the workflows and the release's configuration, by their own tools
+	@set -e; dir="$$(mktemp -d)"; trap 'rm -rf "$$dir"' EXIT; \
+	for values in $(CHART)/ci/*-values.yaml; do \
+		$(HELM) lint --strict --quiet -f "$$values" $(CHART); \
+		$(HELM) template test $(CHART) -f "$$values" --set monitoring.podMonitor.enabled=false > "$$dir/$$(basename "$$values")"; \
+	done; \
+	$(KUBECTLVALIDATE) "$$dir"
+	$(PROMTOOL) check rules deploy/prometheus/alerts.yaml
+	$(PROMTOOL) test rules deploy/prometheus/alerts_test.yaml
+	$(ACTIONLINT)
+	@if git remote get-url origin >/dev/null 2>&1; then $(GORELEASER) check; else \
+		echo "not checked: .goreleaser.yaml, for goreleaser asks for a remote named origin"; fi
 
 # Where the database of vulnerabilities is.
 VULNDB ?= https://vuln.go.dev
