@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.yaml.in/yaml/v3"
 
@@ -319,20 +318,7 @@ func TestDashboardMetrics(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, socketMode, shared.temporal.Address)
 	worker := w.start("worker", admin)
-	w.approval(workflows.Request{Title: "Waits"})
-	w.card("general", "Waits")
-	for { // The bot counts when it starts, and a minute later.
-		all, err := w.temporal.ListWorkflow(w.ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace: client.DefaultNamespace, Query: "TaskQueue = '" + w.queue + "'",
-		})
-		w.must(err)
-		if len(all.GetExecutions()) == 1 && all.GetExecutions()[0].GetMemo().GetFields()[workflows.MemoRequests] != nil {
-			break
-		}
-		if !w.again() {
-			w.Fatal("Temporal does not list the request")
-		}
-	}
+	w.waiting()
 	bot := w.start("bot", admin)
 
 	approved := w.approval(workflows.Request{Title: "Approved"})

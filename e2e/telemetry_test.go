@@ -205,24 +205,30 @@ func value(all map[string]*dto.MetricFamily, name string, labels prometheus.Labe
 	return sum
 }
 
+// waiting asks for an approval, and returns once Temporal lists it: a bot counts the open ones when it starts, and then a
+// minute later only.
+func (w *world) waiting() client.WorkflowRun {
+	w.Helper()
+	run := w.approval(workflows.Request{Title: "Waits"})
+	w.card("general", "Waits")
+	for w.again() {
+		all, err := w.temporal.ListWorkflow(w.ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: client.DefaultNamespace, Query: "TaskQueue = '" + w.queue + "'",
+		})
+		w.must(err)
+		if len(all.GetExecutions()) == 1 && all.GetExecutions()[0].GetMemo().GetFields()[workflows.MemoRequests] != nil {
+			return run
+		}
+	}
+	w.Fatal("Temporal does not list the request")
+	return nil
+}
+
 // TestMetrics has each metric count what happened.
 func TestMetrics(t *testing.T) {
 	bothModes(t, func(w *world) {
 		worker := w.start("worker", admin)
-		waits := w.approval(workflows.Request{Title: "Waits"})
-		w.card("general", "Waits")
-		for { // The bot counts when it starts, and a minute later.
-			all, err := w.temporal.ListWorkflow(w.ctx, &workflowservice.ListWorkflowExecutionsRequest{
-				Namespace: client.DefaultNamespace, Query: "TaskQueue = '" + w.queue + "'",
-			})
-			w.must(err)
-			if len(all.GetExecutions()) == 1 && all.GetExecutions()[0].GetMemo().GetFields()[workflows.MemoRequests] != nil {
-				break
-			}
-			if !w.again() {
-				w.Fatal("Temporal does not list the request")
-			}
-		}
+		waits := w.waiting()
 		bot := w.start("bot", admin)
 		expect := func(p *process, name string, labels prometheus.Labels, want float64) {
 			w.Helper()
