@@ -79,7 +79,7 @@ func TestDeployedVariables(t *testing.T) {
 	known := append(exampleVariables(t),
 		"GOMEMLIMIT",
 		// .env.example names the page that has these.
-		"TEMPORAL_TLS", "TEMPORAL_TLS_SERVER_NAME", "TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH", "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+		"TEMPORAL_TLS", "TEMPORAL_PROFILE", "TEMPORAL_TLS_SERVER_NAME", "TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH", "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
 	)
 	check := func(where string, names ...string) {
 		for _, name := range names {

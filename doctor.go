@@ -150,8 +150,8 @@ func urlToProbe(address string) (string, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", errors.New("--url is no address of a host: write it as https://countersign.example.com")
 	}
-	if !strings.HasSuffix(u.Path, bot.EventsPath) {
-		u.Path = strings.TrimSuffix(u.Path, "/") + bot.EventsPath
+	if u.Path = strings.TrimSuffix(u.Path, "/"); !strings.HasSuffix(u.Path, bot.EventsPath) {
+		u.Path += bot.EventsPath
 	}
 	return u.String(), nil
 }

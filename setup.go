@@ -89,14 +89,11 @@ func (s *setup) run(ctx context.Context) error {
 		return setupError{err}
 	}
 	// That it cannot be written is found out before anybody has answered anything.
-	f, err := os.CreateTemp(filepath.Dir(s.file), filepath.Base(s.file)+"-*") // 0600
-	if err != nil {
-		return setupError{fmt.Errorf("write %s: %w", s.file, err)}
+	if f, err := s.create(); err == nil {
+		discard(f)
+	} else {
+		return setupError{err}
 	}
-	defer func() {
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-	}()
 
 	err = s.talk(ctx, cfg)
 	switch {
@@ -108,10 +105,37 @@ func (s *setup) run(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	f, err := s.create()
+	if err != nil {
+		return setupError{err}
+	}
+	defer discard(f)
 	if err := s.write(f); err != nil {
 		return setupError{fmt.Errorf("write %s: %w", s.file, err)}
 	}
 	return s.end(ctx)
+}
+
+// create makes an empty file beside the one to write, for its owner alone.
+func (s *setup) create() (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(s.target()), filepath.Base(s.target())+"-*")
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", s.file, err)
+	}
+	return f, nil
+}
+
+func discard(f *os.File) {
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
+// target is the file itself, where it is a link to it.
+func (s *setup) target() string {
+	if path, err := filepath.EvalSymlinks(s.file); err == nil {
+		return path
+	}
+	return s.file
 }
 
 // begin reads what is there already, and returns what can be read of it. Faults of what is not asked for are for the operator
@@ -229,8 +253,8 @@ before the last answer.
 	if err := s.ask(ctx, question{name: "TEMPORAL_NAMESPACE", label: "Namespace", offer: namespace, needed: true}); err != nil {
 		return err
 	}
-	if isCloud(s.values["TEMPORAL_ADDRESS"]) {
-		return s.ask(ctx, question{name: "TEMPORAL_API_KEY", label: "API key; none if you use certificates (TEMPORAL_TLS_…)", secret: true})
+	if isCloud(s.values["TEMPORAL_ADDRESS"]) || s.now("TEMPORAL_API_KEY") != "" {
+		return s.ask(ctx, question{name: "TEMPORAL_API_KEY", label: "API key, which turns TLS on; none if you use certificates (TEMPORAL_TLS_…)", secret: true})
 	}
 	return nil
 }
@@ -276,6 +300,9 @@ func (s *setup) ask(ctx context.Context, q question) error {
 	case offer != "":
 		label += " [" + offer + "]"
 	}
+	if offer != "" && !q.needed {
+		label += ", - for none"
+	}
 	for {
 		s.say("   %s: ", label)
 		answer, err := s.answers.next(ctx, q.secret)
@@ -286,6 +313,9 @@ func (s *setup) ask(ctx context.Context, q question) error {
 			return err
 		}
 		value := cmp.Or(strings.TrimSpace(answer), offer)
+		if value == "-" && !q.needed {
+			value = ""
+		}
 		wrong := s.fault(q, value)
 		if wrong == "" && value != "" && q.check != nil {
 			wrong = q.check(ctx, value)
@@ -312,7 +342,11 @@ func (s *setup) fault(q question, value string) string {
 		return "It has characters that cannot be seen: type or paste it again"
 	}
 	vars := maps.Clone(s.values)
-	maps.Copy(vars, s.env)
+	for name, value := range s.env {
+		if value != "" || vars[name] == "" {
+			vars[name] = value
+		}
+	}
 	vars[q.name] = value
 	_, err := config.Load(config.Run, environment(vars), "")
 	if faults, ok := errors.AsType[*config.Error](err); ok {
@@ -371,7 +405,7 @@ func plain(text string) string {
 // write writes the file by way of f, which is beside it.
 func (s *setup) write(f *os.File) error {
 	// A key that is there is kept: the open cards need it.
-	s.values["REFERENCE_KEYS"] = cmp.Or(s.now("REFERENCE_KEYS"), reference.NewKey())
+	s.values["REFERENCE_KEYS"] = cmp.Or(s.values["REFERENCE_KEYS"], s.env["REFERENCE_KEYS"], reference.NewKey())
 	if at := s.env["SLACK_API_URL"]; at != "" { // The tokens are of the Slack that is there.
 		s.values["SLACK_API_URL"] = at
 	}
@@ -397,7 +431,7 @@ func (s *setup) write(f *os.File) error {
 			return err
 		}
 	}
-	return os.Rename(f.Name(), s.file)
+	return os.Rename(f.Name(), s.target())
 }
 
 // backup is where the file that is there stays: a name that is free.
@@ -493,10 +527,17 @@ func fill(example string, values map[string]string) (string, error) {
 	return text, nil
 }
 
+// bare is a value that is one to whoever reads such a file.
+var bare = regexp.MustCompile(`^[A-Za-z0-9_./:,@=+-]*$`)
+
 // assign is a line that gives a variable a value, quoted so that godotenv reads that value and no other.
 func assign(name, value string) (string, error) {
 	escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "\n", `\n`, "\r", `\r`).Replace(value)
-	for _, form := range []string{value, "'" + value + "'", `"` + escaped + `"`} {
+	forms := []string{value, "'" + value + "'", `"` + escaped + `"`}
+	if !bare.MatchString(value) { // Who else reads the file, Compose for instance, may make more of it.
+		forms = append(forms[1:], value)
+	}
+	for _, form := range forms {
 		line := name + "=" + form
 		if vars, err := godotenv.Unmarshal(line + "\nX=y\n"); err == nil && len(vars) == 2 && vars["X"] == "y" && vars[name] == value {
 			return line, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"countersign/internal/config"
@@ -22,35 +23,40 @@ func startTelemetry(ctx context.Context, cfg *config.Config, l *slog.Logger) (*t
 	if err != nil {
 		return nil, setupError{err}
 	}
-	return t, t.Temporal(&cfg.Temporal)
+	if err := t.Temporal(&cfg.Temporal); err != nil {
+		t.Stop()
+		return nil, err
+	}
+	return t, nil
 }
 
 // countEvery is how often the open requests are counted. Each time lists them by Temporal's visibility, of which Temporal
 // Cloud lets a namespace have 30 calls a second.
 const countEvery = time.Minute
 
-// countOpen measures how many requests are open, by channel, until ctx ends.
+// countOpen measures how many requests are open, by channel, until ctx ends. Where they cannot be counted it says nothing.
 func countOpen(ctx context.Context, r record.Reader, c record.Counter, l *slog.Logger) {
-	before := map[string]int{}
+	var open atomic.Pointer[map[string]int]
+	telemetry.OpenApprovals(func() map[string]int {
+		if all := open.Load(); all != nil {
+			return *all
+		}
+		return nil
+	})
 	tick := time.NewTicker(countEvery)
 	defer tick.Stop()
 	for {
-		now, err := r.CountOpen(ctx, c)
+		soon, stop := context.WithTimeout(ctx, countEvery)
+		all, err := r.CountOpen(soon, c)
+		stop()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			l.Warn("count the open requests", "err", err)
+			open.Store(nil)
 		default:
-			for channel := range before {
-				if _, ok := now[channel]; !ok {
-					before[channel] = 0
-				}
-			}
-			for channel, n := range now {
-				before[channel] = n
-			}
-			telemetry.OpenApprovals(ctx, before)
+			open.Store(&all)
 		}
 		select {
 		case <-tick.C:

@@ -14,6 +14,7 @@ import (
 	"countersign/internal/card"
 	"countersign/internal/record"
 	"countersign/internal/reference"
+	"countersign/internal/telemetry"
 	"countersign/workflows"
 )
 
@@ -123,6 +124,7 @@ func (b *Bot) change(ctx context.Context, ref reference.Reference, c workflows.C
 	c.Question, _, _, _ = workflows.SplitActivityID(ref.ActivityID)
 	// A form that was refused stays open, and can be sent again with something else in it.
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{cause, string(c.Kind), c.To, string(c.Longer)}))
+	ctx = telemetry.Proceed(ctx, ref.Trace)
 	u, err := b.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		UpdateID: hex.EncodeToString(sum[:]), WorkflowID: ref.WorkflowID, RunID: ref.RunID,
 		UpdateName: workflows.UpdateChange, Args: []any{c}, WaitForStage: client.WorkflowUpdateStageCompleted,

@@ -47,6 +47,8 @@ const (
 type verdict struct {
 	// recorded: Temporal has this decision, by this person.
 	recorded bool
+	// repeated: it had it before.
+	repeated bool
 	// unsure: Temporal did not say whether it has it.
 	unsure bool
 	// changed: who may decide has changed since the person saw the card.
@@ -65,12 +67,14 @@ const (
 	resultInvalid   = "invalid"   // a form was not filled in as it has to be, or could not be checked
 	resultRefused   = "refused"   // the person may not, or the button is not good
 	resultUnchecked = "unchecked" // it could not be checked whether they may
-	resultRepeated  = "repeated"  // they had approved already
+	resultRepeated  = "repeated"  // they had decided so already
 )
 
 // result is the verdict in a word.
 func (v verdict) result() string {
 	switch {
+	case v.repeated:
+		return resultRepeated
 	case v.recorded:
 		return telemetry.Recorded
 	case v.unsure:
@@ -106,6 +110,7 @@ func (b *Bot) try(ctx context.Context, ref reference.Reference, d workflows.Deci
 	asCompletion := d.Outcome == workflows.Approved
 	enough := time.After(lookFor)
 	v := verdict{busy: true}
+	lost := false // the answer to a call that may have been carried out
 	for {
 		again := lookAgain
 		if !b.turn(ctx) {
@@ -120,7 +125,9 @@ func (b *Bot) try(ctx context.Context, ref reference.Reference, d workflows.Deci
 		v = verdict{unsure: true}
 		if record.NotFound(err) {
 			v = b.look(ctx, ref, d)
+			v.repeated = v.recorded && !lost
 		} else {
+			lost = true
 			b.Log.Warn("record a decision", "workflow_id", ref.WorkflowID, "run_id", ref.RunID,
 				"activity_id", ref.ActivityID, "user", d.By.ID, "err", err)
 		}

@@ -59,6 +59,7 @@ func (b *Bot) serveSockets(ctx context.Context, address func(context.Context) (s
 	open, closeAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer closeAll()
 	s := &sockets{bot: b, address: address, ready: sync.OnceFunc(ready), stagger: stagger, changed: make(chan struct{})}
+	telemetry.Sockets(ctx, 0)
 	var (
 		running sync.WaitGroup
 		failed  = make(chan error, connections)

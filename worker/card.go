@@ -152,6 +152,10 @@ func (a *Activities) reference(ctx context.Context, activityID string, r workflo
 func (a *Activities) sealed(ref reference.Reference) (string, error) {
 	sealed, err := a.Keys.Seal(ref)
 	var long *reference.TooLongError
+	if errors.As(err, &long) && ref.Trace != "" { // A request is worth more than its trace.
+		ref.Trace = ""
+		sealed, err = a.Keys.Seal(ref)
+	}
 	if errors.As(err, &long) {
 		return "", workflows.InvalidRequestError("The request does not fit into a Slack button: " + long.Error() + ".")
 	}

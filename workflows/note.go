@@ -1,6 +1,10 @@
 package workflows
 
-import "go.temporal.io/sdk/workflow"
+import (
+	"cmp"
+
+	"go.temporal.io/sdk/workflow"
+)
 
 // What people decided, and how requests ended, goes into the worker's log and metrics, whichever way it came. The SDK
 // leaves out what is replayed. Texts of requests stay in Temporal.
@@ -20,13 +24,13 @@ func (a *question) noteDecision(d Decision) {
 // noteOutcome notes how the request ended.
 func (a *question) noteOutcome(r Result) {
 	a.log("outcome", "outcome", r.Outcome, "requester", a.r.Requester, "decisions", len(r.Decisions), "by_deadline", r.ByDeadline,
-		"at", r.EndedAt, "digest", r.Digest)
+		"at", r.EndedAt, "digest", cmp.Or(r.Digest, a.digest))
 	workflow.GetMetricsHandler(a.ctx).WithTags(map[string]string{"outcome": string(r.Outcome)}).Counter("countersign.outcomes").Inc(1)
 }
 
 func (a *question) log(event string, keyvals ...any) {
 	workflow.GetLogger(a.ctx).Info(event, append([]any{
 		"event", event, "workflow_id", a.info.ID, "run_id", a.info.RunID, "question", a.name,
-		"channel", a.card.Channel, "ts", a.card.TS,
+		"channel", cmp.Or(a.card.Channel, a.r.Channel), "ts", a.card.TS,
 	}, keyvals...)...)
 }

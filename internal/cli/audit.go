@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	strict "github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"countersign/internal/record"
@@ -355,9 +356,11 @@ keep the last one where they cannot write, and give it with --hash.`,
 				defer file.Close()
 				in = file
 			}
-			a, err := readAudit(in)
+			a, err := readWhile(cmd.Context(), in)
 			var wrong wrong
 			switch {
+			case cmd.Context().Err() != nil:
+				return exit(ExitInterrupted, "interrupted: it was not checked")
 			case errors.As(err, &wrong):
 				return exit(ExitRejected, "%s is not whole: %w", name, wrong)
 			case err != nil:
@@ -372,6 +375,25 @@ keep the last one where they cannot write, and give it with --hash.`,
 	}
 	cmd.Flags().StringVar(&hash, "hash", "", "what the last line's `hash` has to be")
 	return cmd
+}
+
+// readWhile is readAudit until ctx ends: a pipe may give nothing for long. Who reads on then ends with the process.
+func readWhile(ctx context.Context, in io.Reader) (a audit, err error) {
+	done := make(chan struct{})
+	var (
+		read    audit
+		readErr error
+	)
+	go func() {
+		defer close(done)
+		read, readErr = readAudit(in)
+	}()
+	select {
+	case <-done:
+		return read, readErr
+	case <-ctx.Done():
+		return a, ctx.Err()
+	}
 }
 
 // wrong is why a file is no audit, or not whole.
@@ -412,9 +434,12 @@ func readAudit(r io.Reader) (a audit, err error) {
 			return a, wrong(fmt.Sprintf("line %d comes after its end", n))
 		}
 		var l struct {
-			Kind         string
-			Seq, Version int
-			Since, Until time.Time
+			Kind    string    `json:"kind"`
+			Seq     int       `json:"seq"`
+			Version int       `json:"version"`
+			Since   time.Time `json:"since"`
+			Until   time.Time `json:"until"`
+			At      time.Time `json:"at"`
 			subject
 			counts
 		}
@@ -430,6 +455,8 @@ func readAudit(r io.Reader) (a audit, err error) {
 			return a, wrong(fmt.Sprintf("line %d does not follow the line before: one was changed, added, moved or left out", n))
 		case l.Seq != n-1:
 			return a, wrong(fmt.Sprintf("line %d has the seq %d, and not %d", n, l.Seq, n-1))
+		case (l.Kind == lineDecision || l.Kind == lineOutcome) && (l.At.Before(a.since) || !l.At.Before(a.until)):
+			return a, wrong(fmt.Sprintf("line %d is of %s, which is not between since and until", n, l.At.Format(time.RFC3339)))
 		}
 		switch l.Kind {
 		case lineAudit:
@@ -465,7 +492,7 @@ func (a *audit) link(line string, v any) (follows bool, err error) {
 	if line[at:] != mark+hash+`"}` {
 		return false, errors.New("was changed: its hash is not the one that it says")
 	}
-	if err := json.Unmarshal([]byte(line), v); err != nil {
+	if err := strict.Unmarshal([]byte(line), v); err != nil { // It refuses a name that comes twice.
 		return false, fmt.Errorf("is none of an audit: %w", err)
 	}
 	follows = strings.HasSuffix(line[:at], `,"prev":"`+a.hash+`"`)

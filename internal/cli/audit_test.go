@@ -519,7 +519,7 @@ func TestVerify(t *testing.T) {
 		}
 		return out.String()
 	}
-	const begin, end = `{"kind":"audit","version":1}`, `{"kind":"end","requests":0,"decisions":0,"outcomes":0}`
+	const begin, end = `{"kind":"audit","version":1,"since":"2026-11-20T12:00:00Z","until":"2026-11-21T12:00:00Z"}`, `{"kind":"end","requests":0,"decisions":0,"outcomes":0}`
 	lines := strings.SplitAfter(strings.TrimSuffix(good, "\n"), "\n")
 	lines[len(lines)-1] += "\n"
 	but := func(change func(l []string) []string) string {
@@ -543,7 +543,7 @@ func TestVerify(t *testing.T) {
 		"whole":                {file(good), "", 0, "FILE is whole: 1 decisions and 2 outcomes from 2026-11-20T12:00:00Z to 2026-11-21T12:00:00Z, hash " + hash + "\n"},
 		"of standard input":    {[]string{"-"}, good, 0, "standard input is whole: 1 decisions and 2 outcomes from 2026-11-20T12:00:00Z to 2026-11-21T12:00:00Z, hash " + hash + "\n"},
 		"with its hash":        {append(file(good), "--hash", strings.ToUpper(hash)), "", 0, "FILE is whole: "},
-		"with a long line":     {file(byHand(begin, `{"kind":"outcome","title":"`+long.Title+`"}`, `{"kind":"end","requests":1,"decisions":0,"outcomes":1}`)), "", 0, "FILE is whole: 0 decisions and 1 outcomes "},
+		"with a long line":     {file(byHand(begin, `{"kind":"outcome","at":"2026-11-20T13:00:00Z","title":"`+long.Title+`"}`, `{"kind":"end","requests":1,"decisions":0,"outcomes":1}`)), "", 0, "FILE is whole: 0 decisions and 1 outcomes "},
 		"without a request":    {file(byHand(begin, end)), "", 0, "FILE is whole: 0 decisions and 0 outcomes "},
 		"with another hash":    {append(file(good), "--hash", strings.Repeat("0", 64)), "", 1, "FILE is not the file that --hash is of: its last hash is " + hash},
 		"with no hash":         {append(file(good), "--hash", ""), "", 2, `--hash is "", and has to be the 64 characters of a last line's hash`},
@@ -575,7 +575,7 @@ func TestVerify(t *testing.T) {
 		"one is there twice":            {file(but(func(l []string) []string { return append(l[:2], l[1:]...) })), "", 1, "line 3 does not follow"},
 		"one is added":                  {file(but(func(l []string) []string { l[2] += "{}\n"; return l })), "", 1, "line 4 does not end with a hash"},
 		"one is added that follows": {file(but(func(l []string) []string {
-			return append(l[:2:2], append([]string{following(l[1], 2, `"kind":"outcome"`)}, l[2:]...)...)
+			return append(l[:2:2], append([]string{following(l[1], 2, `"kind":"outcome","at":"2026-11-20T13:00:00Z"`)}, l[2:]...)...)
 		})), "", 1, "line 4 does not follow the line before"},
 		"one is added at the end":        {file(but(func(l []string) []string { return append(l, following(l[4], 5, `"kind":"outcome"`)) })), "", 1, "line 6 comes after its end"},
 		"an empty line":                  {file(good + "\n"), "", 1, "line 6 comes after its end"},
@@ -590,7 +590,10 @@ func TestVerify(t *testing.T) {
 		"a version of later":                 {file(byHand(`{"kind":"audit","version":2}`, end)), "", 1, "it is of the version 2, which this program does not know: check it with a later one"},
 		"a kind of later":                    {file(byHand(begin, `{"kind":"vote"}`, end)), "", 1, `line 2 is of the kind "vote", which this program does not know`},
 		"values of other types":              {file(byHand(`{"kind":1}`)), "", 1, "line 1 is none of an audit: "},
-		"no decision is counted":             {file(byHand(begin, `{"kind":"decision"}`, end)), "", 1, "line 3 counts 0 requests, 0 decisions and 0 outcomes, and there are 1, 1 and 0"},
+		"no decision is counted":             {file(byHand(begin, `{"kind":"decision","at":"2026-11-20T13:00:00Z"}`, end)), "", 1, "line 3 counts 0 requests, 0 decisions and 0 outcomes, and there are 1, 1 and 0"},
+		"a decision of before":               {file(byHand(begin, `{"kind":"decision","at":"1999-01-01T00:00:00Z"}`, end)), "", 1, "line 2 is of 1999-01-01T00:00:00Z, which is not between since and until"},
+		"a decision of after":                {file(byHand(begin, `{"kind":"decision","at":"2030-01-01T00:00:00Z"}`, end)), "", 1, "line 2 is of 2030-01-01T00:00:00Z"},
+		"a name twice":                       {file(byHand(begin, `{"kind":"decision","at":"2026-11-20T13:00:00Z","at":"2026-11-20T13:00:00Z"}`, end)), "", 1, "line 2 is none of an audit: "},
 		"an outcome too many is counted":     {file(byHand(begin, `{"kind":"end","outcomes":1}`)), "", 1, "line 2 counts 0 requests, 0 decisions and 1 outcomes, and there are 0, 0 and 0"},
 		"a request too many is counted":      {file(byHand(begin, `{"kind":"end","requests":1}`)), "", 1, "line 2 counts 1 requests"},
 	} {

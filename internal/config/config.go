@@ -397,6 +397,9 @@ func (f *faults) token(name, value, prefix, help string) {
 	if !strings.HasPrefix(value, prefix) {
 		f.add(name, "does not start with "+prefix, help)
 	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		f.add(name, "has characters that no token has", help)
+	}
 }
 
 // values checks what the parser cannot, and gives SlackAPIURL its slash.

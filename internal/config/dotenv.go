@@ -1,12 +1,14 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/joho/godotenv"
 )
@@ -49,6 +51,11 @@ func dotenv(path string, f *faults) map[string]string {
 	}
 	if err != nil {
 		f.add(path, "cannot be read", err.Error())
+		return map[string]string{}
+	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // which editors put before UTF-8
+	if !utf8.Valid(text) || bytes.ContainsRune(text, 0) {
+		f.add(path, "is no text in UTF-8", "save it as UTF-8")
 		return map[string]string{}
 	}
 	vars, err := parseDotenv(string(text))

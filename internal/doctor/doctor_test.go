@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"countersign/internal/config"
+	"countersign/internal/reference"
 	"countersign/internal/slackapi"
 )
 
@@ -181,7 +182,7 @@ func TestMistakes(t *testing.T) {
 			w.Socket = false
 			delete(w.temporal.pollers, "queue-bots")
 			w.slack.address = slackSocket(w.t, strings.Replace(hello, ":1", ":2", 1))
-		}, want: []string{"warn  socket          opens, but 1 other socket of the app is open and no bot of this deployment runs: take a Slack app for each", "warn  bots            none runs, so no click is taken: start countersign bot", "ok    reference keys  OURS; 1 process fits"}},
+		}, want: []string{"warn  socket          opens, but 1 other socket of the app is open and no bot of this deployment is seen: it has just begun, or Temporal has, or it is of another deployment: run it again in a minute", "warn  bots            none runs, so no click is taken: start countersign bot", "ok    reference keys  OURS; 1 process fits"}},
 		"no configuration token":     {change: func(w *world) { w.ConfigToken = "" }, want: []string{"skip  manifest        commands, interactivity and events are not seen with the bot token: set SLACK_CONFIG_TOKEN"}},
 		"refresh token":              {change: func(w *world) { w.ConfigToken = "xoxe-1-secret" }, want: []string{"FAIL  manifest        SLACK_CONFIG_TOKEN is the refresh token (xoxe-): copy the access token"}},
 		"another kind of token":      {change: func(w *world) { w.ConfigToken = "xoxb-secret" }, want: []string{"FAIL  manifest        SLACK_CONFIG_TOKEN does not start with xoxe.xoxp-"}},
@@ -275,7 +276,14 @@ func TestMistakes(t *testing.T) {
 		"worker of another key": {change: func(w *world) {
 			w.temporal.pollers["queue"] = []*taskqueuepb.PollerInfo{poller(0, "", "other1", w.ours), poller(0, "", w.ours)}
 		}, want: []string{"ok    workers         2 workers poll the task queue", "FAIL  reference keys  a worker seals buttons with other1, and here are only OURS: give bots and workers the same REFERENCE_KEYS"}},
-		"bot of another key":       {change: func(w *world) { w.temporal.pollers["queue-bots"][0] = poller(0, "", "other1") }, want: []string{"FAIL  reference keys  here OURS seals buttons, and a bot has only other1: give"}},
+		"bot of another key": {change: func(w *world) { w.temporal.pollers["queue-bots"][0] = poller(0, "", "other1") }, want: []string{"FAIL  reference keys  here OURS seals buttons, and a bot has only other1: give"}},
+		"a key that both have here": {change: func(w *world) { // in the middle of a change of keys
+			w.Config.ReferenceKeys, _ = reference.ParseKeys(reference.NewKey() + "," + reference.NewKey())
+			first, second := w.Config.ReferenceKeys.IDs()[0], w.Config.ReferenceKeys.IDs()[1]
+			w.temporal.pollers["queue"] = []*taskqueuepb.PollerInfo{poller(0, "", second, first)}
+			w.temporal.pollers["queue-bots"] = []*taskqueuepb.PollerInfo{poller(0, "", first)}
+			w.ours = second
+		}, want: []string{"FAIL  reference keys  a worker seals buttons with OURS, and a bot has only "}},
 		"another key, has ended":   {change: func(w *world) { w.temporal.pollers["queue"][0] = poller(2*time.Minute, "", "other1") }, want: []string{"ok    workers         1 worker polls the task queue queue, or has just ended", "warn  reference keys  a worker seals buttons with other1, and here are only OURS, or has just ended: give"}},
 		"others' workers":          {change: func(w *world) { w.temporal.pollers["queue"][0] = poller(0, "") }, want: []string{"ok    reference keys  OURS; 1 process fits"}},
 		"clock a little off":       {change: func(w *world) { w.slack.token.Ahead = -2 * time.Second }, want: []string{"ok    clock           is 2s behind Slack's"}},

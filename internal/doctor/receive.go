@@ -51,8 +51,8 @@ func (e *examination) socket(ctx context.Context) []Finding {
 	case g.came > 0:
 		return doubtful("have it done again", "opens; %s came by it and was not taken: who made it sees Slack's warning sign", plural(g.came, "click or command", "clicks or commands"))
 	case others > 0 && !e.Socket:
-		return doubtful("take a Slack app for each deployment: Slack gives each click to any of them",
-			"opens, but %s open and no bot of this deployment runs", plural(others, "other socket of the app is", "other sockets of the app are"))
+		return doubtful("run it again in a minute; if it still says so, take a Slack app for each deployment, for Slack gives each click to any socket",
+			"opens, but %s open and no bot of this deployment is seen: it has just begun, or Temporal has, or it is of another deployment", plural(others, "other socket of the app is", "other sockets of the app are"))
 	case others > 0:
 		return good("opens; %s open", plural(others, "other of the app is", "others of the app are"))
 	default:

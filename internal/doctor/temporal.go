@@ -68,8 +68,13 @@ func (e *examination) reachable(ctx context.Context) []Finding {
 		return bad("check TEMPORAL_ADDRESS and the TEMPORAL_TLS variables", "%s", silent("at "+o.HostPort, err))
 	}
 	says, fix := wire(ctx, o.HostPort, encrypted)
+	if fix == plainFix && o.Credentials != nil { // The key turns TLS on, and is not sent without.
+		fix = "take TEMPORAL_API_KEY away, or set another TEMPORAL_ADDRESS"
+	}
 	return bad(fix, "at %s %s", o.HostPort, says)
 }
+
+const plainFix = "set TEMPORAL_TLS=false, or another TEMPORAL_ADDRESS"
 
 // wire says why a server is not reached, by what it does before anything of Temporal's is said.
 func wire(ctx context.Context, address string, encrypted bool) (says, fix string) {
@@ -88,13 +93,15 @@ func wire(ctx context.Context, address string, encrypted bool) (says, fix string
 	var alert *net.OpError
 	secure := err == nil || errors.As(err, &alert) && alert.Op == "remote error" // It refuses us in TLS's own words.
 	switch {
+	case ctx.Err() != nil:
+		return "takes connections, but does not answer", "look whether the server is well"
 	case secure && !encrypted:
 		return "wants TLS", "set TEMPORAL_TLS=true, or TEMPORAL_API_KEY"
 	case secure:
 		return "speaks TLS, but not with this certificate, key or authority",
 			"check TEMPORAL_TLS_SERVER_CA_CERT_PATH, TEMPORAL_TLS_SERVER_NAME and the client's certificate"
 	case encrypted:
-		return fmt.Sprintf("does not speak TLS (%v)", err), "set TEMPORAL_TLS=false, or another TEMPORAL_ADDRESS"
+		return fmt.Sprintf("does not speak TLS (%v)", err), plainFix
 	default:
 		return "takes connections, but does not answer as Temporal's frontend does", "set the port of the frontend in TEMPORAL_ADDRESS, which is mostly 7233; the web UI has another"
 	}
@@ -280,6 +287,21 @@ func (e *examination) bots(ctx context.Context) []Finding {
 	}
 }
 
+// keysFix is what to do about keys that differ.
+const keysFix = "give bots and workers the same REFERENCE_KEYS, and restart them"
+
+// unfit are the bots that lack the key of a worker: what is here may fit both, as in the middle of a change of keys.
+func unfit(workers, bots []peers.Poller) (all []Finding) {
+	for _, w := range workers {
+		for _, b := range bots {
+			if len(w.Keys) > 0 && len(b.Keys) > 0 && !ended(w) && !ended(b) && !slices.Contains(b.Keys, w.Keys[0]) {
+				all = append(all, bad(keysFix, "a worker seals buttons with %s, and a bot has only %s", w.Keys[0], strings.Join(b.Keys, ", "))...)
+			}
+		}
+	}
+	return all
+}
+
 func (e *examination) referenceKeys(ctx context.Context) []Finding {
 	if v := e.faulty("REFERENCE_KEYS"); v != "" {
 		return after(v)
@@ -292,7 +314,6 @@ func (e *examination) referenceKeys(ctx context.Context) []Finding {
 	if unknown != nil {
 		return unknown
 	}
-	const fix = "give bots and workers the same REFERENCE_KEYS, and restart them"
 	ours := e.Config.ReferenceKeys.IDs()
 	var all []Finding
 	compared := 0
@@ -301,9 +322,9 @@ func (e *examination) referenceKeys(ctx context.Context) []Finding {
 		switch {
 		case fits:
 		case ended(p):
-			all = append(all, doubtful(fix, "%s, or has just ended", says)...)
+			all = append(all, doubtful(keysFix, "%s, or has just ended", says)...)
 		default:
-			all = append(all, bad(fix, "%s", says)...)
+			all = append(all, bad(keysFix, "%s", says)...)
 		}
 	}
 	for _, p := range workers {
@@ -317,6 +338,9 @@ func (e *examination) referenceKeys(ctx context.Context) []Finding {
 			compare(p, slices.Contains(p.Keys, ours[0]),
 				fmt.Sprintf("here %s seals buttons, and a bot has only %s", ours[0], strings.Join(p.Keys, ", ")))
 		}
+	}
+	if len(all) == 0 {
+		all = unfit(workers, bots)
 	}
 	all = slices.Compact(all)
 	switch {

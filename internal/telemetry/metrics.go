@@ -32,8 +32,6 @@ var (
 		metric.WithDescription("sockets by which Slack can deliver to this process"))
 	opened, _ = meter.Int64Counter("countersign.sockets.opened", metric.WithUnit("{socket}"),
 		metric.WithDescription("sockets that were opened"))
-	open, _ = meter.Int64Gauge("countersign.approvals.open", metric.WithUnit("{request}"),
-		metric.WithDescription("open requests of the deployment by channel; every bot tells the same"))
 )
 
 // Clicked counts a click on a decision, which arrived at that time, by what came of it.
@@ -59,12 +57,16 @@ func Sockets(ctx context.Context, n int) { sockets.Record(ctx, int64(n)) }
 // SocketOpened counts a socket that was opened.
 func SocketOpened(ctx context.Context) { opened.Add(ctx, 1) }
 
-// OpenApprovals notes how many requests are open in each channel. A channel that had some, and has none, has to be in it with
-// 0.
-func OpenApprovals(ctx context.Context, byChannel map[string]int) {
-	for channel, n := range byChannel {
-		open.Record(ctx, int64(n), metric.WithAttributes(attribute.String("channel", channel)))
-	}
+// OpenApprovals has each scrape and export ask how many requests are open, by channel.
+func OpenApprovals(byChannel func() map[string]int) {
+	_, _ = meter.Int64ObservableGauge("countersign.approvals.open", metric.WithUnit("{request}"),
+		metric.WithDescription("open requests of the deployment by channel; every bot tells the same"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for channel, n := range byChannel() {
+				o.Observe(int64(n), metric.WithAttributes(attribute.String("channel", channel)))
+			}
+			return nil
+		}))
 }
 
 // Ready has each scrape and export ask for the parts of the process: whether it can work, by part.

@@ -11,10 +11,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -54,14 +57,19 @@ type Telemetry struct {
 
 // Start begins to measure and to trace, as the OTEL_* variables of the process say, and sets OpenTelemetry's global
 // providers. Exporters are chosen by OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER; where they are not set, it is OTLP if
-// an OTEL_EXPORTER_OTLP_ENDPOINT is, and nothing if none is. An error says which variable is wrong.
+// an OTEL_EXPORTER_OTLP_ENDPOINT is, and nothing if none is. An error names the exporter or endpoint that is wrong; of
+// other variables that are wrong the log tells.
 // https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	t := &Telemetry{}
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
 		return t, nil
 	}
+	otel.SetLogger(logr.New(quiet{o.Log}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { o.Log.Warn("export telemetry", "err", err) }))
+	if err := endpoints(); err != nil {
+		return nil, err
+	}
 	who, err := resource.New(ctx,
 		resource.WithTelemetrySDK(), resource.WithHost(),
 		resource.WithAttributes(
@@ -87,6 +95,33 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 		}
 	}
 	return t, nil
+}
+
+// endpoints refuses addresses that OpenTelemetry would take for none. They may hold a password, and are not shown.
+func endpoints() error {
+	for _, signal := range []string{"", "TRACES_", "METRICS_"} {
+		name := "OTEL_EXPORTER_OTLP_" + signal + "ENDPOINT"
+		at := os.Getenv(name)
+		if u, err := url.Parse(at); at != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			return fmt.Errorf("%s is no URL of http or https: write it as http://collector:4318", name)
+		}
+	}
+	return nil
+}
+
+// quiet is OpenTelemetry's own log. What it says of variables quotes them, with passwords and keys: only what is wrong goes
+// into the log.
+type quiet struct{ *slog.Logger }
+
+func (q quiet) Init(logr.RuntimeInfo)          {}
+func (q quiet) Enabled(level int) bool         { return level <= 1 } // Warnings are of level 1.
+func (q quiet) WithValues(...any) logr.LogSink { return q }
+func (q quiet) WithName(string) logr.LogSink   { return q }
+
+func (q quiet) Info(_ int, msg string, _ ...any)    { q.say(msg) }
+func (q quiet) Error(_ error, msg string, _ ...any) { q.say(msg) }
+func (q quiet) say(msg string) {
+	q.Warn("OpenTelemetry: look at the OTEL_ variables", "what", msg)
 }
 
 // wanted says whether the variables ask to export the signal: "TRACES" or "METRICS".
@@ -167,10 +202,12 @@ func (t *Telemetry) Stop() {
 	// It is the end of the process: the context of all else has ended.
 	ctx, stop := context.WithTimeout(context.Background(), flushWithin)
 	defer stop()
+	var both sync.WaitGroup
 	if t.tracers != nil {
-		_ = t.tracers.Shutdown(ctx)
+		both.Go(func() { _ = t.tracers.Shutdown(ctx) })
 	}
 	if t.meters != nil {
-		_ = t.meters.Shutdown(ctx)
+		both.Go(func() { _ = t.meters.Shutdown(ctx) })
 	}
+	both.Wait()
 }

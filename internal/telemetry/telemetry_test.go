@@ -1,7 +1,10 @@
 package telemetry
 
 import (
+	"bytes"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -31,17 +34,19 @@ func TestStart(t *testing.T) {
 		measures, traces bool
 		wrong            string
 	}{
-		"nothing is asked for": {},
-		"a scrape":             {scrape: true, measures: true},
-		"an endpoint":          {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, measures: true, traces: true},
-		"one for traces":       {env: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"}, traces: true},
-		"no metrics":           {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_METRICS_EXPORTER": "none"}, traces: true},
-		"traces by name":       {env: map[string]string{"OTEL_TRACES_EXPORTER": "console"}, traces: true},
-		"switched off":         {env: map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, scrape: true},
-		"an unknown exporter":  {env: map[string]string{"OTEL_TRACES_EXPORTER": "jaeger"}, wrong: "OTEL_TRACES_EXPORTER"},
-		"an unknown reader":    {env: map[string]string{"OTEL_METRICS_EXPORTER": "statsd"}, wrong: "OTEL_METRICS_EXPORTER"},
-		"an unknown protocol":  {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "soap"}, wrong: "OTEL_EXPORTER_OTLP_PROTOCOL"},
-		"wrong attributes":     {env: map[string]string{"OTEL_RESOURCE_ATTRIBUTES": "team"}, scrape: true, measures: true},
+		"nothing is asked for":         {},
+		"a scrape":                     {scrape: true, measures: true},
+		"an endpoint":                  {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, measures: true, traces: true},
+		"one for traces":               {env: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"}, traces: true},
+		"no metrics":                   {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_METRICS_EXPORTER": "none"}, traces: true},
+		"traces by name":               {env: map[string]string{"OTEL_TRACES_EXPORTER": "console"}, traces: true},
+		"switched off":                 {env: map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, scrape: true},
+		"an unknown exporter":          {env: map[string]string{"OTEL_TRACES_EXPORTER": "jaeger"}, wrong: "OTEL_TRACES_EXPORTER"},
+		"an unknown reader":            {env: map[string]string{"OTEL_METRICS_EXPORTER": "statsd"}, wrong: "OTEL_METRICS_EXPORTER"},
+		"an unknown protocol":          {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "soap"}, wrong: "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		"an endpoint without http":     {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, wrong: "OTEL_EXPORTER_OTLP_ENDPOINT"},
+		"one for metrics that is none": {env: map[string]string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://"}, wrong: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"},
+		"wrong attributes":             {env: map[string]string{"OTEL_RESOURCE_ATTRIBUTES": "team"}, scrape: true, measures: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clear(t, tc.env)
@@ -98,6 +103,30 @@ func TestScrape(t *testing.T) {
 	} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("the scrape lacks %s", want)
+		}
+	}
+}
+
+// What OpenTelemetry says of its variables quotes them, and they hold passwords.
+func TestSecretsOfVariables(t *testing.T) {
+	for _, env := range []map[string]string{
+		{"OTEL_EXPORTER_OTLP_HEADERS": "Authorization: Bearer s3cret"},
+		{"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%ZZs3cret"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:s3cret pw@127.0.0.1:1"},
+		{"OTEL_TRACES_SAMPLER": "s3cret"},
+	} {
+		set := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+		maps.Copy(set, env)
+		clear(t, set)
+		var log bytes.Buffer
+		tel, err := Start(t.Context(), Options{Version: "v1", Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err == nil {
+			tel.Stop()
+		}
+		if said := log.String() + fmt.Sprint(err); env["OTEL_TRACES_SAMPLER"] == "" && strings.Contains(said, "s3cret") {
+			t.Errorf("with %v it says %s", env, said)
+		} else if err == nil && log.Len() == 0 {
+			t.Errorf("with %v nothing is said", env)
 		}
 	}
 }

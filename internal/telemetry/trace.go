@@ -34,8 +34,8 @@ func Parent(ctx context.Context) string {
 	return c[traceparent]
 }
 
-// proceed is ctx with the span that [Parent] gave as its parent. Anything else changes nothing.
-func proceed(ctx context.Context, of string) context.Context {
+// Proceed is ctx with the span that [Parent] gave as its parent. Anything else changes nothing.
+func Proceed(ctx context.Context, of string) context.Context {
 	if of == "" {
 		return ctx
 	}
@@ -45,7 +45,7 @@ func proceed(ctx context.Context, of string) context.Context {
 // Decide traces a decision that somebody makes about an open activity, as a part of the trace that [Parent] gave; empty: of
 // one of its own. done takes what came of it, in a word.
 func Decide(ctx context.Context, of, outcome, workflowID, runID, activityID string) (_ context.Context, done func(result string)) {
-	ctx, s := tracer.Start(proceed(ctx, of), "Decide:"+outcome, trace.WithSpanKind(trace.SpanKindConsumer), ofActivity(workflowID, runID, activityID))
+	ctx, s := tracer.Start(Proceed(ctx, of), "Decide:"+outcome, trace.WithSpanKind(trace.SpanKindConsumer), ofActivity(workflowID, runID, activityID))
 	return ctx, func(result string) {
 		s.SetAttributes(attribute.String("countersign.result", result))
 		s.End()
@@ -66,13 +66,16 @@ func Commit(ctx context.Context, workflowID, runID, activityID string) (_ contex
 // ofActivity are the attributes of a span about an open activity, by the names that Temporal's SDK gives them.
 func ofActivity(workflowID, runID, activityID string) trace.SpanStartOption {
 	return trace.WithAttributes(
-		attribute.String("temporalWorkflowID", workflowID),
+		attribute.String(workflowKey, workflowID),
 		attribute.String(runKey, runID),
 		attribute.String("temporalActivityID", activityID),
 	)
 }
 
-const runKey = "temporalRunID"
+const (
+	workflowKey = "temporalWorkflowID"
+	runKey      = "temporalRunID"
+)
 
 // SlackCall measures a call to Slack, and traces it where it is a part of something that is traced. done takes what came
 // of it, in a word.
@@ -110,6 +113,7 @@ func textless(err error) string {
 func tracing() (interceptor.Interceptor, error) {
 	t, err := temporalotel.NewTracer(temporalotel.TracerOptions{
 		AllowInvalidParentSpans: true,
+		DisableBaggage:          true, // It is for services that are called, and would stand readable in every step's header.
 		DisableQueryTracing:     true,
 		SpanStarter: func(ctx context.Context, t trace.Tracer, name string, opts ...trace.SpanStartOption) trace.Span {
 			_, s := t.Start(ctx, name, opts...)
@@ -146,7 +150,10 @@ func (j joined) StartSpan(o *interceptor.TracerStartSpanOptions) (interceptor.Tr
 		root := context.WithValue(context.Background(), seed{}, run) // It is nobody's child.
 		ctx, s := tracer.Start(root, "Request",
 			trace.WithNewRoot(), trace.WithTimestamp(o.Time))
-		s.End(trace.WithTimestamp(o.Time))
+		if o.Operation == "RunWorkflow" { // The others, and what is replayed, are parts of the same.
+			s.SetAttributes(attribute.String(workflowKey, o.Tags[workflowKey]), attribute.String(runKey, run))
+			s.End(trace.WithTimestamp(o.Time))
+		}
 		if ref, err := j.UnmarshalSpan(map[string]string{traceparent: Parent(ctx)}); err == nil && ref != nil {
 			o.Parent = ref
 		}

@@ -16,7 +16,7 @@ func TestParent(t *testing.T) {
 		t.Errorf("where nothing is traced the parent is %q", p)
 	}
 	const of = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	ctx := proceed(t.Context(), of)
+	ctx := Proceed(t.Context(), of)
 	if s := trace.SpanContextFromContext(ctx); s.TraceID().String() != "0af7651916cd43dd8448eb211c80319c" || !s.IsRemote() {
 		t.Errorf("it goes on as %v", s)
 	}
@@ -24,7 +24,7 @@ func TestParent(t *testing.T) {
 		t.Errorf("the parent is %q, want %q", p, of)
 	}
 	for _, bad := range []string{"", "x", "00-00000000000000000000000000000000-b7ad6b7169203331-01", of[:20]} {
-		if trace.SpanContextFromContext(proceed(t.Context(), bad)).IsValid() {
+		if trace.SpanContextFromContext(Proceed(t.Context(), bad)).IsValid() {
 			t.Errorf("%q is taken for a trace", bad)
 		}
 	}

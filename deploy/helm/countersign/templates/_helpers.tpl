@@ -11,7 +11,7 @@ app.kubernetes.io/component: {{ .component }}
 
 {{- define "countersign.labels" -}}
 {{ include "countersign.selector" . }}
-app.kubernetes.io/version: {{ .root.Values.image.tag | trunc 63 | quote }}
+app.kubernetes.io/version: {{ regexReplaceAll "[^A-Za-z0-9._-].*" .root.Values.image.tag "" | trunc 63 | trimAll "-_." | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
