@@ -399,6 +399,52 @@ func TestSetupWithAnEnvironment(t *testing.T) {
 	}
 }
 
+// The cards that are open need the key that the file has, whatever the environment has.
+func TestSetupKeepsTheFilesKey(t *testing.T) {
+	t.Parallel()
+	w := newWalk(t)
+	key := reference.NewKey()
+	w.has("REFERENCE_KEYS=" + key + "\n")
+	w.environ = append(w.environ, "REFERENCE_KEYS="+reference.NewKey())
+	said, err := w.do([]string{"--force"}, appToken, botToken, approvers, "temporal:7233\n", enter)
+	if err != nil || w.written()["REFERENCE_KEYS"] != key || !strings.Contains(said, "Unset REFERENCE_KEYS:") {
+		t.Errorf("it ends with %v, and has the key %q, want %q:\n%s", err, w.written()["REFERENCE_KEYS"], key, said)
+	}
+}
+
+// An API key turns TLS on, which a server without it does not speak: it can be taken away, and so can what else is not needed.
+func TestSetupTakesAway(t *testing.T) {
+	t.Parallel()
+	w := newWalk(t)
+	w.has("TEMPORAL_API_KEY=api-key-1\nAPPROVERS=U0BOB00001\n")
+	said, err := w.do([]string{"--force"}, appToken, botToken, "-\n", "127.0.0.1:7233\n", enter, "-\n")
+	if got := w.written(); err != nil || got["TEMPORAL_API_KEY"] != "" || got["APPROVERS"] != "" {
+		t.Errorf("it ends with %v, with the approvers %q and an API key: %v\n%s", err, got["APPROVERS"], got["TEMPORAL_API_KEY"] != "", said)
+	}
+}
+
+// A link to the file stays one.
+func TestSetupThroughALink(t *testing.T) {
+	t.Parallel()
+	w := newWalk(t)
+	real := filepath.Join(t.TempDir(), "real")
+	if err := os.WriteFile(real, []byte("TASK_QUEUE=ours\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(real, w.file()); err != nil {
+		t.Skip(err)
+	}
+	if said, err := w.do([]string{"--force"}, appToken, botToken, approvers, "temporal:7233\n", enter); err != nil {
+		t.Fatal(err, said)
+	}
+	if text, err := os.ReadFile(real); err != nil || !strings.Contains(string(text), "TASK_QUEUE=ours") || !strings.Contains(string(text), "REFERENCE_KEYS=") {
+		t.Errorf("the file behind the link is %q (%v)", text, err)
+	}
+	if info, err := os.Lstat(w.file()); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v (%v)", info, err)
+	}
+}
+
 func TestSetupEndsAsTheDoctorDoes(t *testing.T) {
 	t.Parallel()
 	w := newWalk(t)

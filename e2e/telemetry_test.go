@@ -254,6 +254,10 @@ func TestMetrics(t *testing.T) {
 		w.closed(card, "pproved")
 		w.outcome(approved, workflows.Approved)
 		w.click(w.as("carol", "general").Force(), card, "approve", true) // too late
+		before := value(w.scrape(bot), "countersign_clicks_total", prometheus.Labels{"result": "recorded"})
+		w.click(w.as("bob", "general").Force(), card, "approve", true) // once more: it decides nothing
+		expect(bot, "countersign_clicks_total", prometheus.Labels{"result": "recorded"}, before)
+		expect(bot, "countersign_clicks_total", prometheus.Labels{"result": "repeated"}, 1)
 		rejected := w.approval(workflows.Request{Title: "Rejected", RejectReason: workflows.Off})
 		card = w.card("general", "Rejected")
 		w.click(w.as("carol", "general"), card, "reject", true)

@@ -520,3 +520,25 @@ func TestRedrawCard(t *testing.T) {
 		})
 	}
 }
+
+// Tracing keeps no request from being asked that fits into a button without it.
+func TestTraceThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	keys, err := reference.ParseKeys(reference.NewKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Activities{Deps{Keys: keys}}
+	ref := reference.Reference{Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+	for err == nil { // until it does not fit
+		ref.WorkflowID += "w"
+		_, err = keys.Seal(ref)
+	}
+	sealed, err := a.sealed(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := keys.Open(sealed); err != nil || got.Trace != "" || got.WorkflowID != ref.WorkflowID {
+		t.Errorf("it is sealed as %+v (%v)", got, err)
+	}
+}

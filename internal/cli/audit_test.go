@@ -704,3 +704,13 @@ func TestVerifyInTheShell(t *testing.T) {
 		}
 	}
 }
+
+// Who waits for a pipe can be interrupted.
+func TestVerifyInterrupted(t *testing.T) {
+	t.Parallel()
+	in, out := io.Pipe()
+	defer out.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	(*audited)(nil).run(t, ctx, in, "audit", "verify", "-").says(t, ExitInterrupted, "interrupted: it was not checked")
+}

@@ -249,7 +249,7 @@ func TestMistakes(t *testing.T) {
 			w.dialErr = errAway
 			w.Config.Temporal.HostPort = web.Listener.Addr().String()
 			w.Config.Temporal.Credentials = client.NewAPIKeyStaticCredentials("x")
-		}, want: append([]string{"FAIL  Temporal        at ADDRESS does not speak TLS ("}, afterTemporal...)},
+		}, want: append([]string{"FAIL  Temporal        at ADDRESS does not speak TLS (tls: first record does not look like a TLS handshake): take TEMPORAL_API_KEY away"}, afterTemporal...)},
 		"the web UI":     {change: func(w *world) { w.dialErr = errAway; w.Config.Temporal.HostPort = web.Listener.Addr().String() }, want: append([]string{"FAIL  Temporal        at ADDRESS takes connections, but does not answer as Temporal's frontend does: set the port"}, afterTemporal...)},
 		"no credentials": {change: func(w *world) { w.dialErr = errDenied }, want: append([]string{"FAIL  Temporal        at 127.0.0.1:1 lets nobody in with these credentials"}, afterTemporal...)},
 		"no namespace": {change: func(w *world) {
