@@ -11,7 +11,7 @@ import (
 
 // noteDecision notes a decision that was made.
 func (a *question) noteDecision(d Decision) {
-	a.log("decision", "outcome", d.Outcome, "by", d.By.ID, "by_team", d.By.Team, "via", d.Via, "round", a.r.Number-1, "at", d.At,
+	a.log("decision", "outcome", d.Outcome, "by", only(d.By.ID, IsUser), "by_team", d.By.Team, "via", d.Via, "round", a.r.Number-1, "at", d.At,
 		"digest", a.digest)
 	posted := a.card.PostedAt()
 	if posted.IsZero() || d.At.Before(posted) {
@@ -23,7 +23,7 @@ func (a *question) noteDecision(d Decision) {
 
 // noteOutcome notes how the request ended.
 func (a *question) noteOutcome(r Result) {
-	a.log("outcome", "outcome", r.Outcome, "requester", a.r.Requester, "decisions", len(r.Decisions), "by_deadline", r.ByDeadline,
+	a.log("outcome", "outcome", r.Outcome, "requester", only(a.r.Requester, IsUser), "decisions", len(r.Decisions), "by_deadline", r.ByDeadline,
 		"at", r.EndedAt, "digest", cmp.Or(r.Digest, a.digest))
 	workflow.GetMetricsHandler(a.ctx).WithTags(map[string]string{"outcome": string(r.Outcome)}).Counter("countersign.outcomes").Inc(1)
 }
@@ -31,6 +31,17 @@ func (a *question) noteOutcome(r Result) {
 func (a *question) log(event string, keyvals ...any) {
 	workflow.GetLogger(a.ctx).Info(event, append([]any{
 		"event", event, "workflow_id", a.info.ID, "run_id", a.info.RunID, "question", a.name,
-		"channel", cmp.Or(a.card.Channel, a.r.Channel), "ts", a.card.TS,
+		"channel", cmp.Or(a.card.Channel, only(a.r.Channel, isPlace)), "ts", a.card.TS,
 	}, keyvals...)...)
 }
+
+// only is s where it is an ID: in a request that cannot be asked it may be anything.
+func only(s string, is func(string) bool) string {
+	if is(s) {
+		return s
+	}
+	return ""
+}
+
+// isPlace reports whether s looks like the ID of where a card can be posted.
+func isPlace(s string) bool { return IsChannel(s) || IsUser(s) }
