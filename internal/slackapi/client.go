@@ -64,14 +64,8 @@ func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Clie
 	if err != nil {
 		return nil, err
 	}
-	self := Self{Team: who.TeamID, UserID: who.UserID, BotID: who.BotID}
-	// https://docs.slack.dev/reference/methods/bots.info
-	bot, err := call(ctx, "bots.info", func(ctx context.Context) (*slack.Bot, error) {
-		return api.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: who.BotID})
-	})
-	if err == nil {
-		self.AppID = bot.AppID
-	} else if AsRefused(err) == nil {
+	self, err := selfOf(ctx, api, who)
+	if err != nil {
 		return nil, err
 	}
 	return &Client{
@@ -83,6 +77,22 @@ func Connect(ctx context.Context, api *slack.Client, client *http.Client) (*Clie
 		groups: expirable.NewLRU[string, []string](rememberMost, nil, rememberFor),
 		all:    expirable.NewLRU[string, map[string]Group](1, nil, rememberFor),
 	}, nil
+}
+
+// selfOf is who the app is as whom the token was accepted. With an error all but its AppID is known.
+// https://docs.slack.dev/reference/methods/bots.info
+func selfOf(ctx context.Context, api *slack.Client, who *slack.AuthTestResponse) (Self, error) {
+	self := Self{Team: who.TeamID, UserID: who.UserID, BotID: who.BotID}
+	bot, err := call(ctx, "bots.info", func(ctx context.Context) (*slack.Bot, error) {
+		return api.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: who.BotID})
+	})
+	switch {
+	case err == nil:
+		self.AppID = bot.AppID
+	case AsRefused(err) == nil:
+		return self, err
+	}
+	return self, nil
 }
 
 // Dial is Connect with a bot token, to Slack's methods at apiURL: empty means Slack's own.

@@ -56,23 +56,14 @@ func (i *Inspector) Token(ctx context.Context) (t Token, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.Self = Self{Team: who.TeamID, UserID: who.UserID, BotID: who.BotID}
 	t.Name, t.Workspace = who.User, who.Team
 	for scope := range strings.SplitSeq(who.Header.Get("X-OAuth-Scopes"), ",") {
 		if scope = strings.TrimSpace(scope); scope != "" {
 			t.Scopes = append(t.Scopes, scope)
 		}
 	}
-	bot, err := call(ctx, "bots.info", func(ctx context.Context) (*slack.Bot, error) {
-		return i.api.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: who.BotID})
-	})
-	switch {
-	case err == nil:
-		t.AppID = bot.AppID
-	case AsRefused(err) == nil:
-		return t, err
-	}
-	return t, nil
+	t.Self, err = selfOf(ctx, i.api, who)
+	return t, err
 }
 
 // ahead is by how much a clock that showed begun and ended goes before one that showed date meanwhile, cut to its second.
