@@ -36,6 +36,7 @@ func TestPageInABrowser(t *testing.T) {
 		"confirmation":         testPageConfirm,
 		"form":                 testPageForm,
 		"Home":                 testPageHome,
+		"news after a click":   testPageNewsAfterClick,
 		"direct message":       testPageDirectMessage,
 		"rich text":            testPageRichText,
 	} {
@@ -199,6 +200,38 @@ func testPageHome(t *testing.T, b context.Context) {
 	bob.see(`[data-test=composer]`, "")
 	bob.click(`[data-test=tab-home]`)
 	bob.see(`[data-test=home]`, "none waits")
+}
+
+// testPageNewsAfterClick has what happens elsewhere reach the page after a click in the sidebar, and before the page has
+// read its new address.
+func testPageNewsAfterClick(t *testing.T, b context.Context) {
+	sim, api := start(t, slacksim.Options{})
+	listen(t, sim, api, ack)
+	w := openPage(t, b, sim, "bob", "general")
+	// The stream is made anew for another person.
+	w.until(`
+		const Stream = EventSource;
+		window.EventSource = class extends Stream {
+			constructor(...args) {
+				super(...args);
+				this.addEventListener("message", e => { window.news = () => this.dispatchEvent(new MessageEvent("message", {data: e.data})); });
+			}
+		};
+		location.hash = "#as=carol&in=general";
+		return true;`)
+	w.until(`return !!window.news`)
+	w.see(`[data-test=act-as]`, "Carol")
+	w.until(`
+		document.querySelector("[data-test=row-home]").click();
+		window.news();
+		return true;`)
+	w.see(`[data-test=home-empty]`, "")
+	w.until(`return new URLSearchParams(location.hash.slice(1)).get("in") === "home"`)
+	if err := sim.Wait(t.Context(), func(st slacksim.State) bool {
+		return slices.ContainsFunc(st.Deliveries, func(d slacksim.Delivery) bool { return d.Kind == slacksim.AppHomeOpened && d.Acked })
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func testPageDirectMessage(t *testing.T, b context.Context) {

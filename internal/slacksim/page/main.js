@@ -8,7 +8,7 @@ import {closeThread, drawMain, drawThread} from "./messages.js";
 import {drawModal} from "./modal.js";
 import {drawPanel} from "./panel.js";
 
-let stream, retry;
+let stream, retry, read; // read is the address as it was last read
 
 // follow streams what the person sees, and keeps on trying.
 function follow() {
@@ -49,11 +49,14 @@ function settle() {
     const first = app.world.channels.find(c => c.member && !c.dm);
     app.open = first ? first.name : "app";
   }
-  if (location.hash !== hash({})) history.replaceState(null, "", hash({}));
+  if (location.hash !== read) return; // It has changed, and is read in a moment.
+  if (read !== hash({})) history.replaceState(null, "", hash({}));
+  read = location.hash;
 }
 
 // follow the address.
 function arrive() {
+  read = location.hash;
   const to = readHash();
   const as = to.as || "alice", changed = as !== app.me;
   const opened = changed || (to.in || app.open) !== app.open;
