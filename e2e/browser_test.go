@@ -687,4 +687,6 @@ func (b *tab) failure() {
 		err = os.WriteFile(name, shot, 0o644)
 	}
 	b.Logf("%s saw %s: %v", b.who, name, err)
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(location.hash + "\n" + document.body.innerText).slice(0, 2000)`))
+	b.Logf("%s read %q: %v", b.who, text, err)
 }
